@@ -1,0 +1,434 @@
+"""Every message between laggard's processes, declared once.
+
+Wire form is msgpack maps; each body carries its tag in ``t``. A reader ignores fields it does not know; a
+field may be added with a default, anything else raises SCHEMA. Oracle prices exceed 64 bits and travel as
+decimal text of the 1e-18 integer.
+"""
+
+from typing import Literal
+
+import msgspec
+
+SCHEMA = 1
+
+Outcome = Literal["up", "down"]
+SeriesKind = Literal["spot", "twap30", "twap60", "binance"]
+Posture = Literal["trading", "no-new-orders", "paused", "halted"]
+BookStatus = Literal["live", "waiting", "resync", "closed"]
+ProcessState = Literal["starting", "ready", "degraded", "disabled", "stopping"]
+OrderStatus = Literal["working", "filled", "partial", "killed", "refused"]
+
+
+class Body(msgspec.Struct, frozen=True, tag_field="t", kw_only=True):
+    """Base of everything an envelope can carry."""
+
+
+class Tick(Body, frozen=True, tag="tick"):
+    """One observation of one price series. Topic ``tick.<asset>.<kind>.<route>``."""
+
+    asset: str
+    kind: SeriesKind
+    route: str
+    """Which oracle route brought it: ``rtds``."""
+    observed_ns: int
+    """The oracle's own stamp, on the wall clock."""
+    e18: str
+    """The value as decimal text of the 1e-18 integer."""
+    relay_ns: int = 0
+    """When the relay sent it, on its clock; 0 when it does not say."""
+    backfill: bool = False
+
+    @property
+    def value(self) -> int:
+        """The value in 1e-18 dollars."""
+        return int(self.e18)
+
+
+class FeeSchedule(msgspec.Struct, frozen=True):
+    """Taker fee of a market: shares x rate x (p(1-p))^exponent."""
+
+    rate_ppm: int
+    exponent: int
+    taker_only: bool = True
+
+
+class MarketState(Body, frozen=True, tag="market"):
+    """The venue's half of a window's settlement passport. Topic ``market.<window>``."""
+
+    window: str
+    """The slug: ``btc-updown-15m-1791241200``."""
+    asset: str
+    condition_id: str
+    version: str
+    token_up: str
+    token_down: str
+    rule: Literal["spot", "twap", "unknown"]
+    lookback_s: int
+    """Look-back of a TWAP rule; 0 for spot."""
+    start_ns: int
+    end_ns: int
+    fee: FeeSchedule | None
+    taker_delay_ns: int | None
+    """How long the venue holds a taker order; None: unknown, so not tradable."""
+    tick4: int
+    min_size6: int
+    accepting: bool
+    closed: bool = False
+    outcome: Outcome | None = None
+    """The official outcome, once the venue published it."""
+    price_to_beat_e18: str | None = None
+    """The venue's own strike where Gamma already shows it; a witness, never the strike."""
+    refusals: tuple[str, ...] = ()
+    """Why the venue's half alone makes this window untradable; empty when it does not."""
+
+
+class BookState(Body, frozen=True, tag="book"):
+    """The complete known book of one token, best level first on both sides. Topic ``book.<token>``."""
+
+    token: str
+    window: str
+    outcome: Outcome
+    status: BookStatus
+    bids: tuple[tuple[int, int], ...]
+    """(price 1e-4 $, size 1e-6 shares)"""
+    asks: tuple[tuple[int, int], ...]
+    tick4: int
+    venue_ns: int
+    """The venue's stamp of the last change."""
+    data_mono_ns: int
+    """Monotonic instant of the last data of this token from the venue."""
+    last_trade4: int | None = None
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """One condition of a decision, as it stood."""
+
+    name: str
+    value: str
+    threshold: str
+    passed: bool
+
+
+class Verdict(Body, frozen=True, tag="verdict"):
+    """Why there is or is no trade in a window now. Topic ``verdict.<window>``."""
+
+    window: str
+    asset: str
+    decision: Literal["buy_up", "buy_down", "no_trade"]
+    gates: tuple[Gate, ...]
+    number: int
+    """Counts the changes of this window's verdict."""
+
+
+class WindowView(Body, frozen=True, tag="view"):
+    """What the strategist sees of a window. Topic ``view.<window>``."""
+
+    window: str
+    asset: str
+    start_ns: int
+    end_ns: int
+    strike_e18: str | None
+    strike_source: str
+    strike_disputes: int
+    """Later, different values for the opening second: counted, never latched."""
+    reference_e18: str | None
+    reference_family: str
+    move_ppm: int | None
+    up_bid4: int | None
+    up_ask4: int | None
+    down_bid4: int | None
+    down_ask4: int | None
+    tradable: bool
+    reason: str
+    """Why it is not tradable, or empty."""
+    predicted: Outcome | None
+    outcome: Outcome | None
+    refused: bool = False
+    """The venue's half of the passport refuses the window for good."""
+
+
+class Submit(Body, frozen=True, tag="submit"):
+    """A wish to buy: at most ``stake_usd6`` at no more than ``limit4``. A command to the executor."""
+
+    intent_id: str
+    """``<window>/<outcome>/<strategy>``: one intent is one order, however often it is sent."""
+    window: str
+    asset: str
+    token: str
+    outcome: Outcome
+    strategy: str
+    limit4: int
+    stake_usd6: int
+    decided_ns: int
+    decided_mono_ns: int
+    cause: str
+    """Source, boot and sequence of the message that triggered the decision."""
+    verdict_number: int = 0
+
+
+class OrderState(Body, frozen=True, tag="order"):
+    """One order as the executor's journal has it. Topic ``order.<window>``."""
+
+    order_id: str
+    intent_id: str
+    window: str
+    asset: str
+    token: str
+    outcome: Outcome
+    limit4: int
+    stake_usd6: int
+    status: OrderStatus
+    reason: str
+    filled_size6: int
+    cost_usd6: int
+    fee_usd6: int
+    created_ns: int
+    updated_ns: int
+
+
+class Fill(Body, frozen=True, tag="fill"):
+    """One fill of one order. Topic ``fill.<window>``."""
+
+    trade_id: str
+    order_id: str
+    window: str
+    asset: str
+    token: str
+    outcome: Outcome
+    price4: int
+    size6: int
+    cost_usd6: int
+    fee_usd6: int
+    at_ns: int
+
+
+class PositionState(Body, frozen=True, tag="position"):
+    """What is held in one window's token, and what became of it. Topic ``position.<window>.<outcome>``."""
+
+    window: str
+    asset: str
+    token: str
+    outcome: Outcome
+    size6: int
+    cost_usd6: int
+    fee_usd6: int
+    end_ns: int
+    settled: bool
+    official: Outcome | None = None
+    payout_usd6: int = 0
+    pnl_usd6: int = 0
+
+
+class PostureState(Body, frozen=True, tag="posture"):
+    """What the executor is allowed to do, durable. Topic ``posture.executor``."""
+
+    posture: Posture
+    reason: str
+    who: str
+    since_ns: int
+
+
+class AccountState(Body, frozen=True, tag="account"):
+    """The executor's money, from its ledger. Topic ``account.executor``."""
+
+    mode: str
+    cash_usd6: int
+    open_cost_usd6: int
+    realized_pnl_usd6: int
+    day: str
+    """UTC day of ``day_pnl_usd6``: ``2026-11-24``."""
+    day_pnl_usd6: int
+    fees_usd6: int
+    orders: int
+    fills: int
+    duplicate_orders: int
+    ledger_difference_usd6: int
+    """What the ledger and an independent sum over orders, fills and payouts differ by: must be 0."""
+    loss_streak: int = 0
+
+
+class Heartbeat(Body, frozen=True, tag="heartbeat"):
+    """A process's sign of life, stamped in its data path. Topic ``health.<role>``."""
+
+    role: str
+    pid: int
+    state: ProcessState
+    detail: str
+    ages_ms: dict[str, int]
+    """Age of each watched input on the monotonic clock."""
+    counters: dict[str, int]
+
+
+class Alert(Body, frozen=True, tag="alert"):
+    """Something a person should know. Topic ``alert.<code>``."""
+
+    level: Literal["info", "warning", "critical"]
+    code: str
+    text: str
+
+
+class Status(Body, frozen=True, tag="status?"):
+    """Command: report yourself."""
+
+
+class TakeSnapshot(Body, frozen=True, tag="snapshot?"):
+    """Command: give your whole published state."""
+
+
+class Why(Body, frozen=True, tag="why?"):
+    """Command to the strategist: the verdicts of one window, or of all current ones."""
+
+    window: str | None = None
+
+
+class FollowWindows(Body, frozen=True, tag="follow"):
+    """Command to books: keep publishing these windows until their outcome is known."""
+
+    windows: tuple[str, ...]
+
+
+class SetPosture(Body, frozen=True, tag="set-posture"):
+    """Command to the executor: change what it may do."""
+
+    posture: Posture
+    reason: str
+    who: str
+
+
+class ReadAccount(Body, frozen=True, tag="account?"):
+    """Command to the executor: positions, recent orders and the account."""
+
+
+class SourceCount(msgspec.Struct, frozen=True):
+    """How one subscriber saw one publisher's numbering."""
+
+    source: str
+    boot: str
+    first_seq: int
+    last_seq: int
+    received: int
+    missed: int
+    """Numbers noticed as missing."""
+    repeated: int
+    """Numbers at or below the last one: ignored."""
+    gaps: int
+    """Times at which something was missing."""
+
+
+class StatusReport(Body, frozen=True, tag="status"):
+    """Answer to Status."""
+
+    role: str
+    pid: int
+    boot: str
+    state: ProcessState
+    detail: str
+    uptime_ms: int
+    published: int
+    """Last sequence number published."""
+    sources: tuple[SourceCount, ...]
+    ages_ms: dict[str, int]
+    counters: dict[str, int]
+    facts: dict[str, str]
+
+
+class Snapshot(Body, frozen=True, tag="snapshot"):
+    """Answer to TakeSnapshot: the messages that make up the state up to ``seq``."""
+
+    boot: str
+    seq: int
+    envelopes: tuple["Envelope", ...]
+
+
+class WhyReport(Body, frozen=True, tag="why"):
+    """Answer to Why, oldest verdict first within a window."""
+
+    verdicts: tuple[Verdict, ...]
+    views: tuple[WindowView, ...]
+
+
+class AccountReport(Body, frozen=True, tag="account-report"):
+    """Answer to ReadAccount."""
+
+    account: AccountState
+    posture: PostureState
+    positions: tuple[PositionState, ...]
+    orders: tuple[OrderState, ...]
+
+
+class Accepted(Body, frozen=True, tag="accepted"):
+    """The command was carried out, or had been before; ``repeated`` says which."""
+
+    text: str = ""
+    order_id: str = ""
+    repeated: bool = False
+
+
+class Refused(Body, frozen=True, tag="refused"):
+    """The command was not carried out; ``code`` is stable, ``text`` is for people."""
+
+    code: str
+    text: str
+
+
+Published = (
+    Tick
+    | MarketState
+    | BookState
+    | Verdict
+    | WindowView
+    | OrderState
+    | Fill
+    | PositionState
+    | PostureState
+    | AccountState
+    | Heartbeat
+    | Alert
+)
+Command = Status | TakeSnapshot | Why | FollowWindows | SetPosture | ReadAccount | Submit
+Answer = StatusReport | Snapshot | WhyReport | AccountReport | Accepted | Refused
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """A published message with its origin and its three times."""
+
+    schema: int
+    source: str
+    """Role of the publisher: ``oracle-rtds``."""
+    boot: str
+    """Random per start of the publisher."""
+    seq: int
+    """1, 2, 3 … per (source, boot), over all topics."""
+    topic: str
+    ts_event_ns: int
+    """Wall clock of whoever made the fact (oracle, venue); 0 when it is our own."""
+    ts_recv_ns: int
+    """Our wall clock when the fact reached us."""
+    mono_ns: int
+    """Our monotonic clock when it was published."""
+    cause: str
+    """``source/boot/seq`` of the message that led to this one, or empty."""
+    body: Published
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A command on the wire; refused by the callee once ``expires_mono_ns`` has passed."""
+
+    schema: int
+    id: str
+    caller: str
+    expires_mono_ns: int
+    body: Command
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to the request with the same id."""
+
+    schema: int
+    id: str
+    body: Answer
+
+
+def envelope_id(envelope: Envelope) -> str:
+    """The form in which another message names this one as its cause."""
+    return f"{envelope.source}/{envelope.boot}/{envelope.seq}"
