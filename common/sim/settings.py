@@ -1,0 +1,114 @@
+"""What one run of the simulated venue is told: where it listens, what it plays, how it behaves.
+
+Read once from a JSON file. Never reads the environment and never changes during a run.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from common.errors import ConfigError
+
+
+class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run of the simulated venue; every field has a default that gives a generated demo."""
+
+    listen: str = "127.0.0.1:8701"
+    """Loopback ``host:port``; port 0 lets the system choose."""
+    mode: Literal["generated", "recording"] = "generated"
+    faults_file: str = ""
+    """JSON list of faults, read again whenever it changes; empty for none."""
+    taker_delay_ms: int = 150
+    """Told in ``itodems`` of the market info for markets that have a taker delay."""
+
+    seed: int = 1
+    assets: tuple[str, ...] = ("btc", "eth", "sol", "xrp")
+    """Lower-case tickers."""
+    window_s: int = 900
+    twap_lookback_s: int | None = 60
+    """None: windows settle on spot."""
+    book_lag_s: float = 55.0
+    """How long the generated book takes to follow the oracle."""
+    volatility_annual: float = 0.6
+    """Standard deviation of the generated yearly log return."""
+    jumps_per_window: float = 1.0
+    """Expected number of sudden moves in one window and asset."""
+    jump_ppm: int = 1_500
+    """Typical size of such a move in parts per million of the price."""
+    resolution_delay_s: float = 55.0
+    """From the end of a window to its official outcome."""
+    starts_at_ns: int | None = None
+    """Wall-clock instant the generated world begins; None is the start of the process."""
+
+    path: str = ""
+    """The recording to play."""
+    speed: float = 1.0
+    """How many recorded seconds pass in one."""
+
+    @property
+    def host(self) -> str:
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.listen.rpartition(":")[2])
+
+
+def load_settings(path: Path) -> SimSettings:
+    """Read and check the settings file; raises ConfigError naming every problem and its cure."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            [f"cannot read the venue settings {path}: {error.strerror}; create the file or correct the path"]
+        ) from None
+    try:
+        settings = msgspec.json.decode(raw, type=SimSettings)
+    except msgspec.MsgspecError as error:
+        raise ConfigError([f"venue settings {path} are not valid: {error}; correct that field"]) from None
+    problems = problems_in(settings)
+    if problems:
+        raise ConfigError([f"venue settings {path}: {problem}" for problem in problems])
+    return settings
+
+
+def problems_in(settings: SimSettings) -> list[str]:
+    """Everything wrong with well-formed settings, each a sentence with its cure."""
+    problems = []
+    if not _is_loopback(settings.listen):
+        problems.append(f"listen is {settings.listen!r}; write a loopback address as 127.0.0.1:PORT")
+    if settings.mode == "recording" and not settings.path:
+        problems.append("mode is recording but path is empty; name the recording to play")
+    if not settings.assets or any(not asset.isalnum() or asset != asset.lower() for asset in settings.assets):
+        problems.append("assets must be lower-case tickers; write for example [\"btc\", \"eth\"]")
+    if len(set(settings.assets)) != len(settings.assets):
+        problems.append("assets names one ticker twice; remove the repetition")
+    if settings.window_s < 5:
+        problems.append(f"window_s is {settings.window_s}; use at least 5")
+    if settings.twap_lookback_s is not None and settings.twap_lookback_s < 1:
+        problems.append(f"twap_lookback_s is {settings.twap_lookback_s}; use 30, 60 or null for spot")
+    if not settings.speed > 0:
+        problems.append(f"speed is {settings.speed}; use a number above 0")
+    for name in (
+        "taker_delay_ms",
+        "book_lag_s",
+        "volatility_annual",
+        "jumps_per_window",
+        "jump_ppm",
+        "resolution_delay_s",
+    ):
+        if not getattr(settings, name) >= 0:
+            problems.append(f"{name} is {getattr(settings, name)}; use 0 or more")
+    return problems
+
+
+def _is_loopback(listen: str) -> bool:
+    host, _, port = listen.rpartition(":")
+    if not port.isdecimal() or int(port) > 65_535:
+        return False
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
