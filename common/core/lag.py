@@ -1,0 +1,150 @@
+"""The ``lag`` strategy: the published rule as a list of gates, strict inequalities throughout.
+
+Move of the reference from the opening > 0.07 %, time left > 300 s, ask of the side in the move's direction
+< 0.62, one entry per window; before that: a complete passport and fresh input. Every gate is always
+evaluated where it can be, so that ``why`` can show all of them.
+"""
+
+import math
+from typing import Literal
+
+from common.core.moment import Moment
+from common.core.reference import Reference
+from common.core.settings import StrategySettings
+from common.messages import BookState, Gate, MarketState, Outcome
+from common.units import PRICE4_ONE, SECOND, price4_text
+
+Decision = Literal["buy_up", "buy_down", "no_trade"]
+
+
+def decide(
+    settings: StrategySettings,
+    market: MarketState,
+    reference: Reference | str,
+    books: dict[Outcome, BookState | None],
+    *,
+    passport_gap: str,
+    entered: bool,
+    unsynced: str,
+    moment: Moment,
+) -> tuple[Decision, tuple[Gate, ...]]:
+    """Judge one window now; ``no_trade`` unless every gate passed.
+
+    ``passport_gap`` and ``unsynced`` are reasons (empty: none); ``reference`` is a reason when there is none.
+    """
+    gates = [
+        Gate("passport", passport_gap or "complete", "complete", not passport_gap),
+        Gate("input complete", unsynced or "complete", "complete", not unsynced),
+        Gate("one entry per window", "entered" if entered else "none yet", "none yet", not entered),
+    ]
+    gates += _reference_gates(settings, market, reference, moment)
+    side: Outcome | None = None
+    if isinstance(reference, Reference) and reference.move_ppm != 0:
+        side = "up" if reference.move_ppm > 0 else "down"
+    gates += _book_gates(settings, books.get(side) if side else None, side, moment)
+    if settings.min_net_edge_ppm is not None:
+        gates.append(_edge_gate(settings.min_net_edge_ppm, market, reference, books, side, moment))
+    if side is None or not all(gate.passed for gate in gates):
+        return "no_trade", tuple(gates)
+    return ("buy_up" if side == "up" else "buy_down"), tuple(gates)
+
+
+def price_cap(settings: StrategySettings, tick4: int) -> int:
+    """The highest price on the market's grid that is still less than the rule's limit (1e-4 $)."""
+    return (settings.max_price4 - 1) // tick4 * tick4
+
+
+def input_age_ns(observed_ns: int, mono_ns: int, moment: Moment) -> int:
+    """Age of an input: by its own stamp or since it reached us, whichever is older."""
+    return max(moment.wall_ns - observed_ns, moment.mono_ns - mono_ns)
+
+
+def _reference_gates(
+    settings: StrategySettings, market: MarketState, reference: Reference | str, moment: Moment
+) -> list[Gate]:
+    left = market.end_ns - moment.wall_ns
+    time_gate = Gate(
+        "time left", _seconds(left), f"> {_seconds(settings.min_time_left_ns)}", left > settings.min_time_left_ns
+    )
+    least = f"> {_percent(settings.min_move_ppm)}"
+    if isinstance(reference, str):
+        return [
+            Gate("oracle age", reference, f"<= {_seconds(settings.max_tick_age_ns)}", False),
+            Gate("move", reference, least, False),
+            time_gate,
+        ]
+    age = input_age_ns(reference.observed_ns, reference.mono_ns, moment)
+    return [
+        Gate(
+            "oracle age", _seconds(age), f"<= {_seconds(settings.max_tick_age_ns)}", age <= settings.max_tick_age_ns
+        ),
+        Gate("move", _percent(reference.move_ppm), least, abs(reference.move_ppm) > settings.min_move_ppm),
+        time_gate,
+    ]
+
+
+def _book_gates(
+    settings: StrategySettings, book: BookState | None, side: Outcome | None, moment: Moment
+) -> list[Gate]:
+    limit = f"< {price4_text(settings.max_price4)}"
+    if book is None:
+        reason = "no direction" if side is None else "no book yet"
+        return [Gate("book", reason, "live", False), Gate("ask", reason, limit, False)]
+    state = book_fault(book, settings.max_book_age_ns, moment)
+    ask = book.asks[0][0] if book.asks else None
+    return [
+        Gate("book", state or "live", "live", not state),
+        Gate(
+            "ask",
+            price4_text(ask) if ask is not None else "nobody sells",
+            limit,
+            ask is not None and ask < settings.max_price4,
+        ),
+    ]
+
+
+def book_fault(book: BookState, max_age_ns: int, moment: Moment) -> str:
+    """Why this book may not be traded on, or empty."""
+    if book.status != "live":
+        return f"book is {book.status}"
+    age = moment.mono_ns - book.data_mono_ns
+    if age > max_age_ns:
+        return f"silent for {_seconds(age)}"
+    if book.bids and book.asks and book.bids[0][0] >= book.asks[0][0]:
+        return "crossed"
+    return ""
+
+
+def _edge_gate(
+    least_ppm: int,
+    market: MarketState,
+    reference: Reference | str,
+    books: dict[Outcome, BookState | None],
+    side: Outcome | None,
+    moment: Moment,
+) -> Gate:
+    """Expected profit per dollar after fee, were the move a random walk of the market's own speed.
+
+    The speed is what the move so far implies (its size over the elapsed time): crude, and only ever used to
+    refuse a trade the rule would take.
+    """
+    threshold = f"> {_percent(least_ppm)}"
+    book = books.get(side) if side else None
+    left, gone = market.end_ns - moment.wall_ns, moment.wall_ns - market.start_ns
+    if not isinstance(reference, Reference) or book is None or not book.asks or left <= 0 or gone <= 0:
+        return Gate("net edge", "unknown", threshold, False)
+    chance = 0.5 * (1.0 + math.erf(math.sqrt(gone / left) / math.sqrt(2.0)))
+    price = book.asks[0][0] / PRICE4_ONE
+    fee = 0.0
+    if market.fee is not None:
+        fee = market.fee.rate_ppm / 1e6 * (price * (1 - price)) ** market.fee.exponent
+    edge_ppm = int((chance / (price + fee) - 1) * 1e6)
+    return Gate("net edge", _percent(edge_ppm), threshold, edge_ppm > least_ppm)
+
+
+def _percent(ppm: int) -> str:
+    return f"{ppm / 10_000:.4f} %"
+
+
+def _seconds(ns: int) -> str:
+    return f"{ns / SECOND:.1f} s"

@@ -1,0 +1,94 @@
+"""The risk check: one function, used by the strategist before it asks and by the executor, which has the last word.
+
+The worst case counts: what is open, plus what is in flight, plus what is unknown, all at their full cost.
+"""
+
+import msgspec
+
+from common.core.moment import Moment
+from common.core.portfolio import Reservation
+from common.core.settings import RiskLimits
+from common.messages import Gate, Outcome, PositionState, Posture
+from common.units import SECOND, usd6_text
+
+
+class RiskBook(msgspec.Struct, frozen=True):
+    """What is at stake already, as the caller knows it."""
+
+    posture: Posture
+    positions: tuple[PositionState, ...]
+    reservations: tuple[Reservation, ...]
+    """Orders in flight or unknown, at their worst case."""
+    cash_usd6: int
+    day_pnl_usd6: int
+    loss_streak: int
+    order_times_ns: tuple[int, ...]
+    """Monotonic instants of recent orders."""
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """The trade that is asked for."""
+
+    window: str
+    asset: str
+    outcome: Outcome
+    stake_usd6: int
+    limit4: int
+    worst_usd6: int
+    """Stake plus the highest fee it can cost."""
+
+
+def check(limits: RiskLimits, book: RiskBook, wish: Wish, moment: Moment) -> tuple[Gate, ...]:
+    """Every limit as a gate; the trade is allowed when all passed."""
+    open_positions = [p for p in book.positions if not p.settled]
+    costs = [(p.window, p.asset, p.outcome, p.cost_usd6 + p.fee_usd6) for p in open_positions]
+    costs += [(r.window, r.asset, r.outcome, r.worst_usd6) for r in book.reservations]
+    window = sum(cost for name, _, _, cost in costs if name == wish.window)
+    asset = sum(cost for _, name, _, cost in costs if name == wish.asset)
+    direction = sum(cost for _, _, side, cost in costs if side == wish.outcome)
+    reserved = sum(r.worst_usd6 for r in book.reservations)
+    held = {(name, side) for name, _, side, _ in costs} | {(wish.window, wish.outcome)}
+    recent = sum(1 for at in book.order_times_ns if moment.mono_ns - at < 60 * SECOND)
+    # A day's worst case: what is lost already, and everything open or in flight lost as well.
+    worst_day = book.day_pnl_usd6 - sum(cost for *_, cost in costs) - wish.worst_usd6
+    return (
+        Gate("posture", book.posture, "trading", book.posture == "trading"),
+        _at_most("stake", wish.stake_usd6, limits.max_stake_usd6),
+        _at_most("window exposure", window + wish.worst_usd6, limits.max_window_usd6),
+        _at_most("asset exposure", asset + wish.worst_usd6, limits.max_asset_usd6),
+        _at_most("direction exposure", direction + wish.worst_usd6, limits.max_direction_usd6),
+        Gate("positions", str(len(held)), f"<= {limits.max_positions}", len(held) <= limits.max_positions),
+        Gate(
+            "daily loss",
+            f"worst case {usd6_text(worst_day)}",
+            f">= -{usd6_text(limits.max_daily_loss_usd6)}",
+            worst_day >= -limits.max_daily_loss_usd6,
+        ),
+        Gate(
+            "loss streak",
+            str(book.loss_streak),
+            f"< {limits.max_loss_streak}",
+            book.loss_streak < limits.max_loss_streak,
+        ),
+        Gate(
+            "orders per minute",
+            str(recent + 1),
+            f"<= {limits.max_orders_per_minute}",
+            recent < limits.max_orders_per_minute,
+        ),
+        Gate(
+            "balance",
+            usd6_text(book.cash_usd6 - reserved - wish.worst_usd6),
+            f">= {usd6_text(limits.min_balance_usd6)}",
+            book.cash_usd6 - reserved - wish.worst_usd6 >= limits.min_balance_usd6,
+        ),
+    )
+
+
+def first_failed(gates: tuple[Gate, ...]) -> Gate | None:
+    """The first gate that did not pass, or None."""
+    return next((gate for gate in gates if not gate.passed), None)
+
+
+def _at_most(name: str, amount: int, limit: int) -> Gate:
+    return Gate(name, usd6_text(amount), f"<= {usd6_text(limit)}", amount <= limit)
