@@ -1,0 +1,112 @@
+"""The decision state of the engine, the facts that change it and the effects it asks for. No rule lives here."""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from common.core import passport
+from common.core.portfolio import Reservation
+from common.core.price_buffer import PriceBuffer
+from common.core.settings import RiskLimits, StrategySettings
+from common.messages import (
+    AccountState,
+    Alert,
+    BookState,
+    Envelope,
+    MarketState,
+    PositionState,
+    PostureState,
+    Submit,
+    Tick,
+    Verdict,
+    WindowView,
+)
+
+class Incomplete(msgspec.Struct, frozen=True):
+    """These sources have an unrepaired gap: decide nothing on them. An empty set says all is whole again."""
+
+    sources: frozenset[str]
+
+
+class SubmitAnswered(msgspec.Struct, frozen=True):
+    """The executor's definite answer to a submit; silence is no answer and is never reported here."""
+
+    intent_id: str
+    accepted: bool
+    text: str
+
+
+class PublishVerdict(msgspec.Struct, frozen=True):
+    verdict: Verdict
+    cause: str
+
+
+class PublishView(msgspec.Struct, frozen=True):
+    view: WindowView
+
+
+class SendOrder(msgspec.Struct, frozen=True):
+    submit: Submit
+
+
+class RaiseAlert(msgspec.Struct, frozen=True):
+    alert: Alert
+
+
+class ForgetWindow(msgspec.Struct, frozen=True):
+    window: str
+
+
+Event = Envelope | Incomplete | SubmitAnswered
+Effect = PublishVerdict | PublishView | SendOrder | RaiseAlert | ForgetWindow
+
+
+@dataclass(slots=True)
+class Window:
+    """Everything known about one market window."""
+
+    market: MarketState
+    strike: passport.Strike | None = None
+    closing: int | None = None
+    """Value of the settlement stream stamped at the closing instant, 1e-18 dollars."""
+    verdict: tuple[str, tuple[tuple[str, bool], ...]] | None = None
+    verdicts: int = 0
+    entered: bool = False
+    retry_mono_ns: int = 0
+    view: WindowView | None = None
+    view_mono_ns: int = 0
+    judged: bool = False
+    """The official outcome has been compared with the predicted one."""
+
+
+@dataclass(slots=True)
+class State:
+    """The decision state. ``step`` changes it in place and hands it back: never use an older reference."""
+
+    strategy: StrategySettings
+    limits: RiskLimits
+    horizon_ns: int
+    """Windows opening later than this are refused."""
+    windows: dict[str, Window] = field(default_factory=dict)
+    books: dict[str, BookState] = field(default_factory=dict)
+    series: dict[str, dict[str, PriceBuffer]] = field(default_factory=dict)
+    first_values: dict[tuple[str, str, int], Tick] = field(default_factory=dict)
+    """First value of every instant that was corrected later: a strike is the first, not the last."""
+    incomplete: frozenset[str] = frozenset()
+    posture: PostureState | None = None
+    account: AccountState | None = None
+    positions: dict[tuple[str, str], PositionState] = field(default_factory=dict)
+    ordered: set[str] = field(default_factory=set)
+    """Windows in which the executor has an order, filled or not."""
+    in_flight: dict[str, Reservation] = field(default_factory=dict)
+    order_times_ns: tuple[int, ...] = ()
+    counts: dict[str, int] = field(
+        default_factory=lambda: {
+            "windows_seen": 0,
+            "verdicts": 0,
+            "orders_sent": 0,
+            "strike_disputes": 0,
+            "outcomes_right": 0,
+            "outcomes_wrong": 0,
+        }
+    )

@@ -1,0 +1,186 @@
+"""Judging one window: strategy, risk, and what is published of it. Sends nothing; appends effects."""
+
+import msgspec
+
+from common.core import lag, passport, risk
+from common.core.decision_state import Effect, PublishVerdict, PublishView, SendOrder, State, Window
+from common.core.fees import max_fee_usd6
+from common.core.moment import Moment
+from common.core.portfolio import Reservation
+from common.core.reference import Reference, reference
+from common.messages import BookState, Gate, Outcome, Submit, Verdict, WindowView
+from common.units import MILLISECOND
+
+VIEW_EVERY_NS = 250 * MILLISECOND
+
+
+def evaluate(state: State, window: Window, cause: str, moment: Moment, effects: list[Effect]) -> None:
+    """Judge one window now and append what follows: verdict, view, order."""
+    market = window.market
+    gap = passport.incomplete(market, window.strike, moment, state.horizon_ns)
+    series = state.series.get(market.asset, {})
+    priced: Reference | str = (
+        reference(market, window.strike, series, state.strategy.families)
+        if window.strike is not None
+        else "no strike"
+    )
+    books: dict[Outcome, BookState | None] = {
+        "up": state.books.get(market.token_up),
+        "down": state.books.get(market.token_down),
+    }
+    decision, gates = lag.decide(
+        state.strategy,
+        market,
+        priced,
+        books,
+        passport_gap=gap,
+        entered=window.entered,
+        unsynced=", ".join(sorted(state.incomplete)) and f"gap not repaired: {', '.join(sorted(state.incomplete))}",
+        moment=moment,
+    )
+    submit = None
+    if decision != "no_trade":
+        submit, risk_gates = _wish(state, window, decision, cause, moment)
+        gates += risk_gates
+        if submit is None:
+            decision = "no_trade"
+    _publish_verdict(state, window, decision, gates, cause, effects)
+    _publish_view(window, priced, books, gap, moment, effects)
+    if submit is not None:
+        window.entered = True
+        state.order_times_ns = (*state.order_times_ns[-99:], moment.mono_ns)
+        state.in_flight[submit.intent_id] = Reservation(
+            intent_id=submit.intent_id,
+            window=market.window,
+            asset=market.asset,
+            outcome=submit.outcome,
+            worst_usd6=submit.stake_usd6 + max_fee_usd6(submit.stake_usd6, market.fee),
+        )
+        state.counts["orders_sent"] += 1
+        effects.append(SendOrder(msgspec.structs.replace(submit, verdict_number=window.verdicts)))
+
+
+def _wish(
+    state: State, window: Window, decision: lag.Decision, cause: str, moment: Moment
+) -> tuple[Submit | None, tuple[Gate, ...]]:
+    """The order the strategy wants, if risk and the executor's known state allow it."""
+    market = window.market
+    outcome: Outcome = "up" if decision == "buy_up" else "down"
+    executor_seen = state.posture is not None and state.account is not None
+    gates: tuple[Gate, ...] = (
+        Gate("executor", "known" if executor_seen else "not heard from yet", "known", executor_seen),
+        Gate(
+            "pause after refusal",
+            "over" if moment.mono_ns >= window.retry_mono_ns else "running",
+            "over",
+            moment.mono_ns >= window.retry_mono_ns,
+        ),
+    )
+    if state.posture is None or state.account is None or moment.mono_ns < window.retry_mono_ns:
+        return None, gates
+    stake = state.strategy.stake_usd6
+    wish = risk.Wish(
+        window=market.window,
+        asset=market.asset,
+        outcome=outcome,
+        stake_usd6=stake,
+        limit4=lag.price_cap(state.strategy, market.tick4),
+        worst_usd6=stake + max_fee_usd6(stake, market.fee),
+    )
+    book = risk.RiskBook(
+        posture=state.posture.posture,
+        positions=tuple(state.positions.values()),
+        reservations=tuple(state.in_flight.values()),
+        cash_usd6=state.account.cash_usd6,
+        day_pnl_usd6=state.account.day_pnl_usd6,
+        loss_streak=state.account.loss_streak,
+        order_times_ns=state.order_times_ns,
+    )
+    gates += risk.check(state.limits, book, wish, moment)
+    if risk.first_failed(gates) is not None:
+        return None, gates
+    return (
+        Submit(
+            intent_id=f"{market.window}/{outcome}/{state.strategy.name}",
+            window=market.window,
+            asset=market.asset,
+            token=market.token_up if outcome == "up" else market.token_down,
+            outcome=outcome,
+            strategy=state.strategy.name,
+            limit4=wish.limit4,
+            stake_usd6=stake,
+            decided_ns=moment.wall_ns,
+            decided_mono_ns=moment.mono_ns,
+            cause=cause,
+        ),
+        gates,
+    )
+
+
+def _publish_verdict(
+    state: State, window: Window, decision: lag.Decision, gates: tuple[Gate, ...], cause: str, effects: list[Effect]
+) -> None:
+    shape = (decision, tuple((gate.name, gate.passed) for gate in gates))
+    if shape == window.verdict:
+        return
+    window.verdict = shape
+    window.verdicts += 1
+    state.counts["verdicts"] += 1
+    verdict = Verdict(
+        window=window.market.window,
+        asset=window.market.asset,
+        decision=decision,
+        gates=gates,
+        number=window.verdicts,
+    )
+    effects.append(PublishVerdict(verdict, cause))
+
+
+def _publish_view(
+    window: Window,
+    priced: Reference | str,
+    books: dict[Outcome, BookState | None],
+    gap: str,
+    moment: Moment,
+    effects: list[Effect],
+) -> None:
+    if window.view is not None and moment.mono_ns - window.view_mono_ns < VIEW_EVERY_NS:
+        return
+    market, strike = window.market, window.strike
+    up, down = books["up"], books["down"]
+    view = WindowView(
+        window=market.window,
+        asset=market.asset,
+        start_ns=market.start_ns,
+        end_ns=market.end_ns,
+        strike_e18=str(strike.value) if strike else None,
+        strike_source=f"{strike.kind} by {strike.route}" if strike else "",
+        strike_disputes=strike.disputes if strike else 0,
+        reference_e18=str(priced.value) if isinstance(priced, Reference) else None,
+        reference_family=priced.family if isinstance(priced, Reference) else "",
+        move_ppm=priced.move_ppm if isinstance(priced, Reference) else None,
+        up_bid4=_best(up.bids if up else ()),
+        up_ask4=_best(up.asks if up else ()),
+        down_bid4=_best(down.bids if down else ()),
+        down_ask4=_best(down.asks if down else ()),
+        tradable=not gap,
+        reason=gap,
+        predicted=predicted_outcome(window),
+        outcome=market.outcome,
+        refused=bool(market.refusals),
+    )
+    window.view_mono_ns = moment.mono_ns
+    if view != window.view:
+        window.view = view
+        effects.append(PublishView(view))
+
+
+def _best(levels: tuple[tuple[int, int], ...]) -> int | None:
+    return levels[0][0] if levels else None
+
+
+def predicted_outcome(window: Window) -> Outcome | None:
+    """The outcome by our own ticks, or None while one of the two is missing."""
+    if window.strike is None or window.closing is None:
+        return None
+    return passport.winner(window.strike.value, window.closing)
