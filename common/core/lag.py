@@ -5,14 +5,13 @@ Move of the reference from the opening > 0.07 %, time left > 300 s, ask of the s
 evaluated where it can be, so that ``why`` can show all of them.
 """
 
-import math
 from typing import Literal
 
 from common.core.moment import Moment
 from common.core.reference import Reference
 from common.core.settings import StrategySettings
 from common.messages import BookState, Gate, MarketState, Outcome
-from common.units import PRICE4_ONE, SECOND, price4_text
+from common.units import SECOND, price4_text
 
 Decision = Literal["buy_up", "buy_down", "no_trade"]
 
@@ -42,8 +41,6 @@ def decide(
     if isinstance(reference, Reference) and reference.move_ppm != 0:
         side = "up" if reference.move_ppm > 0 else "down"
     gates += _book_gates(settings, books.get(side) if side else None, side, moment)
-    if settings.min_net_edge_ppm is not None:
-        gates.append(_edge_gate(settings.min_net_edge_ppm, market, reference, books, side, moment))
     if side is None or not all(gate.passed for gate in gates):
         return "no_trade", tuple(gates)
     return ("buy_up" if side == "up" else "buy_down"), tuple(gates)
@@ -113,33 +110,6 @@ def book_fault(book: BookState, max_age_ns: int, moment: Moment) -> str:
     if book.bids and book.asks and book.bids[0][0] >= book.asks[0][0]:
         return "crossed"
     return ""
-
-
-def _edge_gate(
-    least_ppm: int,
-    market: MarketState,
-    reference: Reference | str,
-    books: dict[Outcome, BookState | None],
-    side: Outcome | None,
-    moment: Moment,
-) -> Gate:
-    """Expected profit per dollar after fee, were the move a random walk of the market's own speed.
-
-    The speed is what the move so far implies (its size over the elapsed time): crude, and only ever used to
-    refuse a trade the rule would take.
-    """
-    threshold = f"> {_percent(least_ppm)}"
-    book = books.get(side) if side else None
-    left, gone = market.end_ns - moment.wall_ns, moment.wall_ns - market.start_ns
-    if not isinstance(reference, Reference) or book is None or not book.asks or left <= 0 or gone <= 0:
-        return Gate("net edge", "unknown", threshold, False)
-    chance = 0.5 * (1.0 + math.erf(math.sqrt(gone / left) / math.sqrt(2.0)))
-    price = book.asks[0][0] / PRICE4_ONE
-    fee = 0.0
-    if market.fee is not None:
-        fee = market.fee.rate_ppm / 1e6 * (price * (1 - price)) ** market.fee.exponent
-    edge_ppm = int((chance / (price + fee) - 1) * 1e6)
-    return Gate("net edge", _percent(edge_ppm), threshold, edge_ppm > least_ppm)
 
 
 def _percent(ppm: int) -> str:

@@ -4,7 +4,7 @@ import msgspec
 
 
 class StrategySettings(msgspec.Struct, frozen=True):
-    """The ``lag`` rule and its cost guards; the defaults are the published rule."""
+    """The ``lag`` rule and its guards; the defaults are the published rule."""
 
     name: str = "lag"
     min_move_ppm: int = 700
@@ -22,8 +22,6 @@ class StrategySettings(msgspec.Struct, frozen=True):
     """A book whose token was silent longer than this decides nothing."""
     order_life_ns: int = 2_000_000_000
     """An order command expires after this."""
-    min_net_edge_ppm: int | None = None
-    """Demand this much expected profit per dollar, after fee, from the probability model; None: off."""
 
 
 class RiskLimits(msgspec.Struct, frozen=True):
