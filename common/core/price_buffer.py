@@ -121,7 +121,7 @@ class PriceBuffer:
         return Observation(self._stamps[index], self._values[index], self._monos[index])
 
     def _trim(self) -> None:
-        """Leave behind what fell out of the horizon; dropped in bulk, so that an add costs O(1) on average."""
+        """Leave behind what fell out of the horizon; dropping in bulk keeps the cost of an add constant."""
         self._first = bisect_left(self._stamps, self._stamps[-1] - self._horizon_ns, self._first)
         if self._first >= max(_DROP_AT_LEAST, len(self)):
             del self._stamps[: self._first], self._values[: self._first], self._monos[: self._first]
