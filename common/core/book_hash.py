@@ -24,8 +24,8 @@ def book_hash(
 
     Levels are ``(price, size)`` in wire order with the wire's own text: bids ascending, asks descending.
     ``min_order_size`` and ``neg_risk`` come from the market's metadata; ``last_trade_price`` is the market's
-    (both tokens share it), three decimals, empty before the first trade. ``version`` is given only for markets
-    whose books carry it (v2).
+    (both tokens share it), three decimals, empty before the first trade. ``version`` is given only for
+    markets whose books carry it (v2).
     """
     tail = f',"version":"{version}"' if version is not None else ""
     text = (

@@ -44,8 +44,10 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     path: str = ""
     """The recording to play."""
-    speed: float = 1.0
-    """How many recorded seconds pass in one."""
+    speed: float | None = None
+    """How many recorded seconds pass in one; None is as fast as ``seconds`` needs."""
+    seconds: int | None = None
+    """How long an automatic speed lets the run last; None leaves it to the recording."""
 
     @property
     def host(self) -> str:
@@ -82,15 +84,17 @@ def problems_in(settings: SimSettings) -> list[str]:
     if settings.mode == "recording" and not settings.path:
         problems.append("mode is recording but path is empty; name the recording to play")
     if not settings.assets or any(not asset.isalnum() or asset != asset.lower() for asset in settings.assets):
-        problems.append("assets must be lower-case tickers; write for example [\"btc\", \"eth\"]")
+        problems.append('assets must be lower-case tickers; write for example ["btc", "eth"]')
     if len(set(settings.assets)) != len(settings.assets):
         problems.append("assets names one ticker twice; remove the repetition")
     if settings.window_s < 5:
         problems.append(f"window_s is {settings.window_s}; use at least 5")
     if settings.twap_lookback_s is not None and settings.twap_lookback_s < 1:
         problems.append(f"twap_lookback_s is {settings.twap_lookback_s}; use 30, 60 or null for spot")
-    if not settings.speed > 0:
-        problems.append(f"speed is {settings.speed}; use a number above 0")
+    if settings.speed is not None and not settings.speed > 0:
+        problems.append(f"speed is {settings.speed}; use a number above 0, or null for automatic")
+    if settings.seconds is not None and settings.seconds < 30:
+        problems.append(f"seconds is {settings.seconds}; use at least 30")
     for name in (
         "taker_delay_ms",
         "book_lag_s",

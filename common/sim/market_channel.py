@@ -1,0 +1,190 @@
+"""The order-book socket: its connections, their tokens and what each is sent.
+
+Reads requests and answers in the dialect of `clob_dialect`; keeps no books of its own.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from common.sim import clob_dialect as dialect
+from common.sim.delivery import CLOSING, Link, Outlet
+from common.sim.faults import FaultBoard
+from common.sim.rtds_channel import abort, refused
+from common.sim.world import MarketChange, World
+
+
+class _Listener:
+    """One connection: its tokens, and for each whether it takes the custom frames."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.tokens: dict[str, bool] = {}
+        self.custom = False
+
+
+class MarketChannel:
+    """Every connection to ``/ws/market``."""
+
+    def __init__(self, world: World, board: FaultBoard, queue_limit: int) -> None:
+        self.outlet = Outlet("market", board)
+        self._world = world
+        self._board = board
+        self._queue_limit = queue_limit
+        self._listeners: set[_Listener] = set()
+
+    def publish(self, change: MarketChange) -> None:
+        """Send what happened to one market: trades, then grid and books, then levels, then the outcome."""
+        if change.listed:
+            for listener in self._listeners:
+                if listener.custom:
+                    self._offer(listener, "new_market", dialect.new_market_frame(change), ())
+        market = change.market
+        listeners = [each for each in self._listeners if not each.tokens.keys().isdisjoint(market.tokens)]
+        if not listeners:
+            return
+        for trade in change.trades:
+            self._to_token(
+                listeners, "last_trade_price", dialect.last_trade_price_frame(change, trade), trade.token
+            )
+        for token in market.tokens if change.old_tick_size is not None else ():
+            self._to_token(
+                listeners, "tick_size_change", dialect.tick_size_change_frame(change, token), token
+            )
+        for token in market.tokens:
+            if change.old_tick_size is not None:
+                book = dialect.compact(dialect.book_object(market, token))
+                self._to_token(listeners, "book", book, token)
+            elif change.trades:
+                self._to_token(listeners, "book", dialect.refresh_frame(market, token), token)
+        self._publish_levels(listeners, change)
+        if change.resolved:
+            self._publish_outcome(listeners, change)
+
+    def _publish_levels(self, listeners: list[_Listener], change: MarketChange) -> None:
+        entries = [
+            entry
+            for entry in dialect.price_changes(change)
+            if not self._board.frozen("market", (entry["asset_id"],))
+        ]
+        if entries:
+            frame = dialect.price_change_frame(change, entries)
+            moved = tuple(change.old_books)
+            for listener in listeners:
+                self._offer(listener, "price_change", frame, moved, frozen_checked=True)
+        for token in change.old_books:
+            top = dialect.best_bid_ask_frame(change, token)
+            if top is not None:
+                custom = [each for each in listeners if each.tokens.get(token)]
+                self._to_token(custom, "best_bid_ask", top, token)
+
+    def _publish_outcome(self, listeners: list[_Listener], change: MarketChange) -> None:
+        frame = dialect.market_resolved_frame(change)
+        for listener in listeners:
+            if any(listener.tokens.get(token) for token in change.market.tokens):
+                self._offer(listener, "market_resolved", frame, change.market.tokens)
+            if not any(self._is_live(token) for token in listener.tokens):
+                listener.link.push(CLOSING, "")
+
+    def _is_live(self, token: str) -> bool:
+        market = self._world.by_token.get(token)
+        return market is None or market.outcome is None
+
+    def _to_token(self, listeners: list[_Listener], label: str, frame: str, token: str) -> None:
+        for listener in listeners:
+            if token in listener.tokens:
+                self._offer(listener, label, frame, (token,))
+
+    def _offer(
+        self,
+        listener: _Listener,
+        label: str,
+        frame: str,
+        keys: tuple[str, ...],
+        *,
+        frozen_checked: bool = False,
+    ) -> None:
+        self.outlet.offer(listener.link, label, frame, keys, frozen_checked=frozen_checked)
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Talk to one client until it goes away."""
+        refusal = self._board.refusal("market")
+        if refusal is not None:
+            return refused(refusal.status, refusal.retry_after_s)
+        socket = web.WebSocketResponse(compress=False)
+        await socket.prepare(request)
+        link = Link(socket, lambda: abort(request), self._queue_limit)
+        listener = _Listener(link)
+        self._listeners.add(listener)
+        self.outlet.links.add(link)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(link.drain(self.outlet.sent))
+                async for message in socket:
+                    if message.type is WSMsgType.TEXT:
+                        self._hear(listener, message.data)
+                writer.cancel()
+        finally:
+            self._listeners.discard(listener)
+            self.outlet.links.discard(link)
+        return socket
+
+    def _hear(self, listener: _Listener, text: str) -> None:
+        if text == "PING":
+            listener.link.push("", "PONG")
+            return
+        request = _read(text)
+        if request is None:
+            listener.link.push("", "INVALID OPERATION")
+            return
+        tokens, subscribe, custom, dump = request
+        if not subscribe:
+            for token in tokens:
+                listener.tokens.pop(token, None)
+            return
+        listener.custom = listener.custom if custom is None else custom
+        fresh = []
+        for token in tokens:
+            if token not in listener.tokens:
+                fresh.append(token)
+            listener.tokens[token] = listener.custom
+        if dump:
+            self._send_initial_books(listener, fresh)
+
+    def _send_initial_books(self, listener: _Listener, tokens: list[str]) -> None:
+        if self._board.drops_snapshot("market"):
+            return
+        books = [
+            (market, token)
+            for token in tokens
+            if (market := self._world.by_token.get(token)) is not None
+            and market.outcome is None
+            and not self._board.frozen("market", (token,))
+        ]
+        if books:
+            frame = dialect.initial_books_frame(books)
+            keys = tuple(token for _, token in books)
+            self._offer(listener, "book", frame, keys, frozen_checked=True)
+
+
+def _read(text: str) -> tuple[list[str], bool, bool | None, bool] | None:
+    """Tokens, whether to subscribe, the custom flag if named, whether initial books are wanted."""
+    try:
+        message: Any = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(message, dict):
+        return None
+    tokens = message.get("assets_ids")
+    operation = message.get("operation", "subscribe" if message.get("type") == "market" else None)
+    if operation not in ("subscribe", "unsubscribe") or not isinstance(tokens, list):
+        return None
+    custom = message.get("custom_feature_enabled")
+    return (
+        [token for token in tokens if isinstance(token, str)],
+        operation == "subscribe",
+        custom if isinstance(custom, bool) else None,
+        message.get("initial_dump", True) is not False,
+    )

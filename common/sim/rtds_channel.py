@@ -1,0 +1,150 @@
+"""The legacy price socket: its connections, their subscriptions and what each is sent.
+
+Reads requests and answers them in the dialect of `rtds_dialect`; keeps no prices of its own.
+"""
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import Callable
+
+from aiohttp import WSMsgType, web
+
+from common.sim.delivery import Link, Outlet
+from common.sim.faults import FaultBoard
+from common.sim.rtds_dialect import (
+    Refusal,
+    Wish,
+    backfill_frame,
+    backfill_points,
+    read_request,
+    update_body,
+    update_frame,
+)
+from common.sim.script import Observed
+from common.sim.world import Ticked, World
+
+_QUIET_AFTER_NS = 300 * 1_000_000_000
+_PING_ANSWERS = (None, "", "PONG")
+
+
+class _Listener:
+    """One connection's side of the conversation."""
+
+    def __init__(self, link: Link, number: int, now_ns: int) -> None:
+        self.link = link
+        self.connection_id = _token(f"connection {number}", 11)
+        self.wants: set[tuple[str, str | None]] = set()
+        self.pings = 0
+        self.requests = 0
+        self.pinged_ns = now_ns
+
+
+class RtdsChannel:
+    """Every connection to ``/rtds``."""
+
+    def __init__(self, world: World, board: FaultBoard, now_ns: Callable[[], int], queue_limit: int) -> None:
+        self.outlet = Outlet("rtds", board)
+        self._world = world
+        self._board = board
+        self._now_ns = now_ns
+        self._queue_limit = queue_limit
+        self._listeners: set[_Listener] = set()
+        self._number = 0
+        self._last_sent: dict[tuple[str, str], int] = {}
+
+    def publish(self, ticked: Ticked) -> None:
+        """Send one observation to everyone who wants it; goes quiet on clients that stopped pinging."""
+        observed = self._as_sent(ticked.observed)
+        body = update_body(observed, ticked.emitted_ms)
+        keys = (observed.topic, observed.symbol)
+        quiet_before = self._now_ns() - _QUIET_AFTER_NS
+        for listener in tuple(self._listeners):
+            if listener.wants.isdisjoint(((observed.topic, None), keys)) or listener.pinged_ns < quiet_before:
+                continue
+            self.outlet.offer(listener.link, observed.topic, update_frame(listener.connection_id, body), keys)
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Talk to one client until it goes away."""
+        refusal = self._board.refusal("rtds")
+        if refusal is not None:
+            return refused(refusal.status, refusal.retry_after_s)
+        socket = web.WebSocketResponse(compress=False)
+        await socket.prepare(request)
+        link = Link(socket, lambda: abort(request), self._queue_limit)
+        self._number += 1
+        listener = _Listener(link, self._number, self._now_ns())
+        self._listeners.add(listener)
+        self.outlet.links.add(link)
+        link.push("", "")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(link.drain(self.outlet.sent))
+                async for message in socket:
+                    if message.type is WSMsgType.TEXT:
+                        self._hear(listener, message.data)
+                writer.cancel()
+        finally:
+            self._listeners.discard(listener)
+            self.outlet.links.discard(link)
+        return socket
+
+    def _hear(self, listener: _Listener, text: str) -> None:
+        if text == "PING":
+            listener.pinged_ns = self._now_ns()
+            answer = _PING_ANSWERS[listener.pings % len(_PING_ANSWERS)]
+            listener.pings += 1
+            if answer is not None:
+                listener.link.push("", answer)
+            return
+        listener.requests += 1
+        request_id = _token(f"{listener.connection_id} request {listener.requests}", 11)
+        request = read_request(text, listener.connection_id, request_id)
+        if isinstance(request, Refusal):
+            listener.link.push("refusal", request.frame)
+            return
+        for wish in request.wishes:
+            if request.subscribe:
+                self._grant(listener, wish)
+            else:
+                listener.wants.discard((wish.topic, wish.symbol))
+
+    def _grant(self, listener: _Listener, wish: Wish) -> None:
+        if wish.dead:
+            return
+        if wish.symbol is not None and not self._board.drops_snapshot("rtds"):
+            points = self._world.history(wish.topic, wish.symbol, backfill_points(wish.topic))
+            if points:
+                frame = backfill_frame(points, self._now_ns() // 1_000_000)
+                self.outlet.offer(listener.link, "backfill", frame, (wish.topic, wish.symbol))
+        if not wish.muted:
+            listener.wants.add((wish.topic, wish.symbol))
+
+    def _as_sent(self, observed: Observed) -> Observed:
+        keys = (observed.topic, observed.symbol)
+        if self._board.repeats(keys) and keys in self._last_sent:
+            return Observed(
+                observed.topic,
+                observed.symbol,
+                observed.observed_ms,
+                self._last_sent[keys],
+                observed.window_s,
+            )
+        self._last_sent[keys] = observed.value_e18
+        return observed
+
+
+def abort(request: web.Request) -> None:
+    """Drop a connection at once, as a broken network would."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def refused(status: int, retry_after_s: int | None) -> web.Response:
+    """An HTTP refusal, with the time to wait where one is given."""
+    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+    return web.json_response({"error": "refused by the simulated venue"}, status=status, headers=headers)
+
+
+def _token(seed: str, size: int) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(seed.encode()).digest()[:size]).decode()
