@@ -1,0 +1,82 @@
+"""Asks running processes from a command: where they are, all at once, one second for each.
+
+Never starts or stops anything. A process that does not answer is a result here, not an error.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq.asyncio
+
+from common.errors import CallRefused, CallTimedOut, LaggardError
+from common.messages import AccountReport, Answer, Command, ReadAccount
+from common.runtime.calls import call_all
+from common.runtime.clock import Clock
+from common.runtime.config import load_config
+from common.runtime.paths import resolve_paths
+from procs.cli.stack import Stack, own_stack, read_meeting, supervisor_pid
+
+Outcome = Answer | CallTimedOut | CallRefused
+
+
+class NoAnswer(LaggardError):
+    """The one process a command depends on did not answer."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command finds the processes."""
+
+    stack: Stack
+    supervisor: int | None
+    """Pid of supervisord; None when it does not run."""
+    run_dir: Path
+
+
+def find_place() -> Place:
+    """The running stack, or where one would run: environment first, then the starter's note, then configuration."""
+    stack = own_stack()
+    pid = supervisor_pid(stack)
+    named = os.environ.get("LAGGARD_RUN_DIR")
+    if named:
+        return Place(stack, pid, Path(named))
+    meeting = read_meeting(stack) if pid is not None else None
+    if meeting is not None:
+        return Place(stack, pid, Path(meeting.run_dir))
+    return Place(stack, pid, resolve_paths(load_config()).run_dir)
+
+
+def ask(run_dir: Path, questions: Mapping[str, Command]) -> dict[str, Outcome]:
+    """Ask every named role its question at once."""
+    return asyncio.run(_ask(run_dir, questions))
+
+
+async def _ask(run_dir: Path, questions: Mapping[str, Command]) -> dict[str, Outcome]:
+    ctx = zmq.asyncio.Context()
+    try:
+        return await call_all(ctx, run_dir, "cli", dict(questions), clock=Clock())
+    finally:
+        ctx.destroy(linger=0)
+
+
+def ask_one(run_dir: Path, role: str, question: Command) -> Answer:
+    """Ask one role; raises NoAnswer saying what to do when it does not answer."""
+    outcome = ask(run_dir, {role: question})[role]
+    if isinstance(outcome, CallTimedOut):
+        raise NoAnswer(f"the {role} does not answer; laggard status says what runs, laggard up starts it")
+    if isinstance(outcome, CallRefused):
+        raise NoAnswer(f"the {role} refused: {outcome.text} ({outcome.code})")
+    return outcome
+
+
+def ask_account(run_dir: Path) -> AccountReport:
+    """The executor's account, positions and orders; raises NoAnswer."""
+    answer = ask_one(run_dir, "executor", ReadAccount())
+    if not isinstance(answer, AccountReport):
+        raise NoAnswer(f"the executor answered {type(answer).__name__} instead of its account; update all processes")
+    return answer

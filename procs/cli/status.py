@@ -1,0 +1,72 @@
+"""``laggard status``: every process as supervisord and as it sees itself. Changes nothing."""
+
+import click
+import msgspec
+
+from procs.cli.asking import find_place
+from procs.cli.show import add_row, console, duration, print_json, table
+from procs.cli.survey import Seen, Survey, survey
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def status(as_json: bool) -> int:
+    """Ask every process how it is; exit 0 all well, 3 something is not, 4 supervisord does not run."""
+    found = survey(find_place())
+    if as_json:
+        print_json(
+            "status",
+            running=found.supervisor is not None,
+            supervisor_pid=found.supervisor,
+            processes={one.row.name: as_fields(one) for one in found.seen},
+        )
+    elif found.supervisor is None:
+        click.echo("supervisord is not running; laggard up starts it", err=True)
+    else:
+        print_survey(found)
+    return found.exit_code
+
+
+def as_fields(one: Seen) -> dict[str, object]:
+    """One process with stable keys; what only the process itself knows is null when it does not answer."""
+    report = msgspec.to_builtins(one.report) if one.report is not None else {}
+    return {
+        "group": one.row.group,
+        "supervisor_state": one.row.state,
+        "pid": one.row.pid,
+        "well": one.well,
+        "silence": one.silence or None,
+        **{
+            key: report.get(key)
+            for key in (
+                "state",
+                "detail",
+                "boot",
+                "uptime_ms",
+                "published",
+                "sources",
+                "ages_ms",
+                "counters",
+                "facts",
+            )
+        },
+    }
+
+
+def print_survey(found: Survey) -> None:
+    """The table for people."""
+    made = table("process", "supervisor", ">pid", "state", ">up", ">published", ">missed", "detail")
+    for one in found.seen:
+        add_row(made, _cells(one), style=None if one.well else "red")
+    console().print(made)
+
+
+def _cells(one: Seen) -> list[object]:
+    report = one.report
+    cells: list[object] = [f"{one.row.group}:{one.row.name}", one.row.state, one.row.pid or None]
+    if report is None:
+        return [*cells, None, None, None, None, "" if one.optional else one.silence]
+    missed = sum(source.missed for source in report.sources)
+    old = [f"{name} silent {duration(age)}" for name, age in report.ages_ms.items() if age >= 10_000]
+    detail = "; ".join(text for text in (report.detail, *old) if text)
+    return [*cells, report.state, duration(report.uptime_ms), report.published, missed, detail]

@@ -1,0 +1,76 @@
+"""The state of a whole stack: supervisord's process table joined with each process's own answer.
+
+Decides what counts as well; prints nothing.
+"""
+
+import xmlrpc.client
+from dataclasses import dataclass
+
+from common.errors import CallRefused, CallTimedOut
+from common.messages import Status, StatusReport
+from common.runtime.endpoints import ROLES
+from common.runtime.supervisor import ProcessRow, process_table, rpc
+from procs.cli.asking import Outcome, Place, ask
+
+ALIVE = frozenset({"STARTING", "RUNNING", "BACKOFF", "STOPPING"})
+SIM_GROUP = "sim"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One program as supervisord and as itself sees it."""
+
+    row: ProcessRow
+    report: StatusReport | None
+    silence: str
+    """Why there is no report; empty when there is one."""
+
+    @property
+    def optional(self) -> bool:
+        """The simulated venue is only missed where it was started."""
+        return self.row.group == SIM_GROUP and self.row.state in ("STOPPED", "EXITED")
+
+    @property
+    def well(self) -> bool:
+        return self.optional or (self.row.state == "RUNNING" and self.report is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A whole stack at one moment."""
+
+    supervisor: int | None
+    seen: tuple[Seen, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """As supervisorctl: 0 all well, 3 something is not, 4 no supervisord."""
+        if self.supervisor is None:
+            return 4
+        return 0 if all(one.well for one in self.seen) else 3
+
+
+def survey(place: Place) -> Survey:
+    """Ask supervisord and every process at once."""
+    if place.supervisor is None:
+        return Survey(None, ())
+    try:
+        rows = process_table(rpc(place.stack.socket))
+    except (OSError, xmlrpc.client.Error):
+        return Survey(None, ())
+    asked = [row.name for row in rows if row.name in ROLES and row.state in ALIVE]
+    answers = ask(place.run_dir, dict.fromkeys(asked, Status()))
+    seen = tuple(Seen(row, *_report(row, answers.get(row.name))) for row in rows)
+    return Survey(place.supervisor, seen)
+
+
+def _report(row: ProcessRow, answer: Outcome | None) -> tuple[StatusReport | None, str]:
+    if isinstance(answer, StatusReport):
+        if row.pid and answer.pid != row.pid:
+            return None, f"pid {answer.pid} answers in its place; two stacks share one run directory"
+        return answer, ""
+    if isinstance(answer, CallTimedOut):
+        return None, "does not answer"
+    if isinstance(answer, CallRefused):
+        return None, f"refused: {answer.text}"
+    return None, "not running" if row.state not in ALIVE else "does not answer"

@@ -1,0 +1,143 @@
+"""``laggard up`` and ``laggard down``: start and stop supervisord and with it every process.
+
+Both may be repeated. Whatever is in the way is told in one line before anything starts.
+"""
+
+import contextlib
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import click
+
+from common.errors import DependencyMissing
+from common.runtime.config import load_config
+from common.runtime.endpoints import ROLES
+from common.runtime.lock import hold_role
+from common.runtime.paths import Paths, resolve_paths
+from common.runtime.paths import prepare as prepare_paths
+from procs.cli.asking import Place
+from procs.cli.show import progress
+from procs.cli.stack import (
+    Meeting,
+    Stack,
+    mute_supervisor_pid,
+    own_stack,
+    prepare,
+    read_meeting,
+    stop_supervisor,
+    supervisor_command,
+    supervisor_environment,
+    supervisor_pid,
+    write_meeting,
+)
+from procs.cli.status import print_survey
+from procs.cli.survey import Survey, survey
+
+ANSWER_LIMIT_S = 25.0
+STOP_LIMIT_S = 75.0
+"""The executor may take 30 s, each other group 8 s."""
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML file; otherwise LAGGARD_CONFIG or the user's configuration directory.",
+)
+def up(config_file: Path | None) -> int:
+    """Start all processes and wait until they answer; nothing happens when they already run."""
+    stack = own_stack()
+    config = load_config(config_file)
+    paths = resolve_paths(config)
+    running = supervisor_pid(stack)
+    if running is None:
+        prepare(stack)
+        prepare_paths(paths)
+        _refuse_if_taken(stack, paths)
+        running = _start(stack, paths, config_file)
+    else:
+        meeting = read_meeting(stack)
+        if meeting is not None and meeting.kind == "demo":
+            raise DependencyMissing(
+                f"the demo (supervisord pid {running}) runs from here; end it with Ctrl-C or laggard down first"
+            )
+        progress(f"already running (supervisord pid {running})")
+        if meeting is not None and Path(meeting.run_dir) != paths.run_dir:
+            raise DependencyMissing(
+                f"it runs with another run directory ({meeting.run_dir}); laggard down stops it first"
+            )
+    found = _wait_until_answering(Place(stack, running, paths.run_dir))
+    print_survey(found)
+    if found.exit_code:
+        progress(f"not everything runs; the logs are in {stack.log_dir}")
+    return found.exit_code
+
+
+@click.command()
+def down() -> int:
+    """Stop all processes and supervisord, and wait for their end; nothing happens when none runs."""
+    stack = own_stack()
+    pid = supervisor_pid(stack) or mute_supervisor_pid(stack)
+    if pid is None:
+        progress("not running")
+        return 0
+    if not stop_supervisor(stack, pid, STOP_LIMIT_S):
+        raise DependencyMissing(
+            f"supervisord (pid {pid}) did not end within {STOP_LIMIT_S:.0f} s; see {stack.log_dir}, then kill {pid}"
+        )
+    with contextlib.suppress(FileNotFoundError):
+        stack.meeting_file.unlink()
+    progress("stopped")
+    return 0
+
+
+def _refuse_if_taken(stack: Stack, paths: Paths) -> None:
+    mute = mute_supervisor_pid(stack)
+    if mute is not None:
+        raise DependencyMissing(
+            f"supervisord (pid {mute}) runs from here but does not answer on {stack.socket}; kill {mute} first"
+        )
+    for role in ROLES:
+        with hold_role(paths.run_dir, role):
+            pass
+
+
+def _start(stack: Stack, paths: Paths, config_file: Path | None) -> int:
+    extra = {"LAGGARD_CONFIG": str(config_file.resolve())} if config_file is not None else {}
+    outcome = subprocess.run(
+        supervisor_command(stack),
+        env=supervisor_environment(os.environ, extra),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    deadline = time.monotonic() + 10
+    while outcome.returncode == 0 and time.monotonic() < deadline:
+        pid = supervisor_pid(stack)
+        if pid is not None:
+            file = str(config_file.resolve()) if config_file is not None else str(paths.config_file or "")
+            write_meeting(stack, Meeting(str(paths.run_dir), str(paths.state_dir), file, "up"))
+            return pid
+        time.sleep(0.05)
+    reason = (outcome.stderr or outcome.stdout).strip().splitlines()
+    said = reason[-1] if reason else f"it ended with {outcome.returncode}"
+    raise DependencyMissing(f"supervisord did not start: {said}; see {stack.log_dir / 'supervisord.log'}")
+
+
+def _wait_until_answering(place: Place) -> Survey:
+    deadline = time.monotonic() + ANSWER_LIMIT_S
+    told = ""
+    while True:
+        found = survey(place)
+        missing = [one.row.name for one in found.seen if not one.well]
+        if not missing or time.monotonic() > deadline:
+            return found
+        if told != (told := f"waiting for {', '.join(missing)}"):
+            progress(told)
+        if any(one.row.state == "FATAL" for one in found.seen):
+            return found
+        time.sleep(0.2)

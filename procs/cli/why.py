@@ -1,0 +1,62 @@
+"""``laggard why``: every condition of the latest decisions, with its value and its threshold. Changes nothing."""
+
+import click
+import msgspec
+from rich.console import Console
+
+from common.messages import Verdict, Why, WhyReport, WindowView
+from procs.cli.asking import NoAnswer, ask_one, find_place
+from procs.cli.show import add_row, console, print_json, table
+
+
+@click.command()
+@click.argument("window", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def why(window: str | None, as_json: bool) -> int:
+    """Show why there is or is no trade, in WINDOW (such as btc-updown-15m-1791241200) or in all current ones."""
+    answer = ask_one(find_place().run_dir, "strategist", Why(window))
+    if not isinstance(answer, WhyReport):
+        raise NoAnswer(f"the strategist answered {type(answer).__name__}; update all processes")
+    if as_json:
+        print_json(
+            "why",
+            verdicts=msgspec.to_builtins(answer.verdicts),
+            views=msgspec.to_builtins(answer.views),
+        )
+        return 0
+    names = dict.fromkeys([view.window for view in answer.views] + [one.window for one in answer.verdicts])
+    if not names:
+        click.echo(f"the strategist knows no window {window}" if window else "no window is being followed")
+        return 1 if window else 0
+    views = {view.window: view for view in answer.views}
+    latest = {verdict.window: verdict for verdict in answer.verdicts}
+    out = console()
+    for name in names:
+        _print_window(out, name, views.get(name), latest.get(name))
+    return 0
+
+
+def _print_window(out: Console, name: str, view: WindowView | None, verdict: Verdict | None) -> None:
+    out.print(f"[bold]{name}[/bold]", headline(view, verdict))
+    if verdict is not None:
+        made = table("  gate", ">value", ">threshold", "passed")
+        for gate in verdict.gates:
+            add_row(
+                made,
+                [f"  {gate.name}", gate.value, gate.threshold, "yes" if gate.passed else "no"],
+                style=None if gate.passed else "yellow",
+            )
+        out.print(made)
+    out.print()
+
+
+def headline(view: WindowView | None, verdict: Verdict | None) -> str:
+    """The decision in a few words."""
+    parts = []
+    if verdict is not None:
+        parts.append(f"{verdict.decision.replace('_', ' ')} (verdict {verdict.number})")
+    if view is not None and not view.tradable:
+        parts.append(f"not tradable: {view.reason}")
+    if view is not None and view.outcome is not None:
+        parts.append(f"official outcome {view.outcome}, predicted {view.predicted or 'nothing'}")
+    return "; ".join(parts) or "no verdict yet"
