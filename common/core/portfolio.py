@@ -1,0 +1,110 @@
+"""What is held, what it cost, and what a settlement makes of it.
+
+Pure functions from positions to positions. Never knows cash (that is the ledger's) and never recognises a
+repeated fill: callers apply each trade id once.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from common.errors import InvariantBroken
+from common.messages import Fill, Outcome, PositionState
+
+PositionKey = tuple[str, Outcome]
+"""(window, outcome)"""
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """The worst an order in flight, or of unknown fate, can still cost."""
+
+    intent_id: str
+    window: str
+    asset: str
+    outcome: Outcome
+    worst_usd6: int
+
+
+class Exposure(msgspec.Struct, frozen=True):
+    """What is lost (1e-6 $, fees included) if everything that wins together loses."""
+
+    by_window: dict[str, int]
+    by_asset: dict[str, int]
+    by_direction: dict[Outcome, int]
+
+
+def apply_fill(
+    positions: Mapping[PositionKey, PositionState], fill: Fill, end_ns: int
+) -> dict[PositionKey, PositionState]:
+    """The positions after one buy; ``end_ns`` is the end of the fill's window.
+
+    Raises InvariantBroken when the position is settled or belongs to another token.
+    """
+    key = (fill.window, fill.outcome)
+    held = positions.get(key)
+    if held is None:
+        held = PositionState(
+            window=fill.window,
+            asset=fill.asset,
+            token=fill.token,
+            outcome=fill.outcome,
+            size6=0,
+            cost_usd6=0,
+            fee_usd6=0,
+            end_ns=end_ns,
+            settled=False,
+        )
+    if held.settled:
+        raise InvariantBroken(
+            f"trade {fill.trade_id} buys {fill.outcome} in {fill.window}, which is settled already: "
+            "compare the journal with the venue's trades before going on"
+        )
+    if held.token != fill.token:
+        raise InvariantBroken(
+            f"trade {fill.trade_id} names token {fill.token} for {fill.outcome} in {fill.window}, "
+            f"which is held as {held.token}: compare the market's tokens with the venue's"
+        )
+    grown = msgspec.structs.replace(
+        held,
+        size6=held.size6 + fill.size6,
+        cost_usd6=held.cost_usd6 + fill.cost_usd6,
+        fee_usd6=held.fee_usd6 + fill.fee_usd6,
+    )
+    return {**positions, key: grown}
+
+
+def settle(position: PositionState, official: Outcome) -> PositionState:
+    """The position once the venue published the outcome: 1 $ a share to the winner, nothing to the loser.
+
+    Settling twice alike changes nothing; raises InvariantBroken when the outcome contradicts the first one.
+    """
+    if position.settled:
+        if position.official == official:
+            return position
+        raise InvariantBroken(
+            f"{position.window} was settled as {position.official} and is now called {official}: "
+            "read the resolution from the chain before going on"
+        )
+    payout = position.size6 if position.outcome == official else 0
+    return msgspec.structs.replace(
+        position,
+        settled=True,
+        official=official,
+        payout_usd6=payout,
+        pnl_usd6=payout - position.cost_usd6 - position.fee_usd6,
+    )
+
+
+def exposure(positions: Iterable[PositionState], reservations: Iterable[Reservation]) -> Exposure:
+    """Open positions at cost and fee plus reservations at their worst, summed three ways."""
+    at_risk = [(p.window, p.asset, p.outcome, p.cost_usd6 + p.fee_usd6) for p in positions if not p.settled]
+    at_risk += [(r.window, r.asset, r.outcome, r.worst_usd6) for r in reservations]
+    by_window: defaultdict[str, int] = defaultdict(int)
+    by_asset: defaultdict[str, int] = defaultdict(int)
+    by_direction: defaultdict[Outcome, int] = defaultdict(int)
+    for window, asset, outcome, amount in at_risk:
+        by_window[window] += amount
+        by_asset[asset] += amount
+        by_direction[outcome] += amount
+    return Exposure(dict(by_window), dict(by_asset), dict(by_direction))
