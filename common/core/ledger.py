@@ -1,0 +1,157 @@
+"""Double-entry book-keeping in 1e-6 $, and its proof against an independent sum.
+
+An entry whose lines do not sum to zero cannot exist. Debits are positive: ``cash``, ``fees`` and
+``positions:<window>:<outcome>`` grow with them, ``capital`` and ``pnl`` are negative when they are in our
+favour. ``pnl`` is before fees; ``fees`` is all that was ever paid. Never stores anything.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from common.errors import InvariantBroken
+from common.messages import Fill, Outcome, PositionState
+
+EntryKind = Literal["opening", "bought", "settled"]
+Origin = tuple[EntryKind, str]
+"""What an entry says it comes from: its kind and its evidence."""
+
+CASH = "cash"
+FEES = "fees"
+PNL = "pnl"
+CAPITAL = "capital"
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A signed amount on one account."""
+
+    account: str
+    amount_usd6: int
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One event of the account; ``evidence`` names the fact it rests on, such as a venue trade id.
+
+    Raises InvariantBroken, also when read back from storage, unless its lines sum to zero.
+    """
+
+    number: int
+    at_ns: int
+    kind: EntryKind
+    lines: tuple[Line, ...]
+    evidence: str
+    memo: str = ""
+
+    def __post_init__(self) -> None:
+        off = sum(line.amount_usd6 for line in self.lines)
+        if off:
+            raise InvariantBroken(
+                f"ledger entry {self.number} ({self.kind}, {self.evidence}) is out of balance by {off} "
+                "millionths of a dollar: compare it with its evidence before going on"
+            )
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """How the ledger departs from the facts; ``usd6`` is 0 exactly when it does not.
+
+    ``usd6`` is how far the named account of the named entry is off (ledger minus facts). ``entry_number`` is
+    None when the entry is missing; ``evidence`` then names the fact nothing was booked for.
+    """
+
+    usd6: int
+    account: str = ""
+    entry_number: int | None = None
+    evidence: str = ""
+
+
+def position_account(window: str, outcome: Outcome) -> str:
+    """The account that holds what one window's token cost."""
+    return f"positions:{window}:{outcome}"
+
+
+def opening(number: int, at_ns: int, bankroll_usd6: int) -> Entry:
+    """The money the account starts with."""
+    lines = (Line(CASH, bankroll_usd6), Line(CAPITAL, -bankroll_usd6))
+    return Entry(number, at_ns, "opening", lines, evidence="bankroll")
+
+
+def bought(number: int, fill: Fill) -> Entry:
+    """A fill: cash becomes position and fee."""
+    lines = (
+        Line(position_account(fill.window, fill.outcome), fill.cost_usd6),
+        Line(FEES, fill.fee_usd6),
+        Line(CASH, -fill.cost_usd6 - fill.fee_usd6),
+    )
+    return Entry(number, fill.at_ns, "bought", lines, evidence=fill.trade_id, memo=fill.order_id)
+
+
+def settled(number: int, at_ns: int, position: PositionState) -> Entry:
+    """A settled position: its cost becomes payout and result; raises InvariantBroken when it is open."""
+    account = position_account(position.window, position.outcome)
+    if not position.settled:
+        raise InvariantBroken(f"{account} cannot be booked as settled: it is open")
+    lines = (
+        Line(CASH, position.payout_usd6),
+        Line(account, -position.cost_usd6),
+        Line(PNL, position.cost_usd6 - position.payout_usd6),
+    )
+    return Entry(
+        number, at_ns, "settled", lines, evidence=account, memo=f"official outcome {position.official}"
+    )
+
+
+def balances(entries: Iterable[Entry]) -> dict[str, int]:
+    """The balance of every account that was ever booked on."""
+    sums: defaultdict[str, int] = defaultdict(int)
+    for entry in entries:
+        for line in entry.lines:
+            sums[line.account] += line.amount_usd6
+    return dict(sums)
+
+
+def difference(
+    entries: Iterable[Entry], fills: Iterable[Fill], settlements: Iterable[PositionState], bankroll_usd6: int
+) -> Difference:
+    """Compare the ledger, entry by entry in its order, with what the facts say; names the first that is off.
+
+    The facts are the bankroll, every fill once, and the official outcome of every settled position. Cost and
+    payout of a settlement are summed anew from the fills: a position that was added up wrongly shows as well.
+    """
+    expected = _facts(fills, settlements, bankroll_usd6)
+    for entry in entries:
+        facts = expected.pop((entry.kind, entry.evidence), {})
+        booked = balances([entry])
+        for account in booked | facts:
+            off = booked.get(account, 0) - facts.get(account, 0)
+            if off:
+                return Difference(off, account, entry.number, entry.evidence)
+    for (_, evidence), facts in expected.items():
+        for account, amount in facts.items():
+            if amount:
+                return Difference(-amount, account, None, evidence)
+    return Difference(0)
+
+
+def _facts(
+    fills: Iterable[Fill], settlements: Iterable[PositionState], bankroll_usd6: int
+) -> dict[Origin, dict[str, int]]:
+    """What must have been booked, by origin, in the order of the facts."""
+    expected: dict[Origin, dict[str, int]] = {
+        ("opening", "bankroll"): {CASH: bankroll_usd6, CAPITAL: -bankroll_usd6}
+    }
+    shares: defaultdict[str, int] = defaultdict(int)
+    costs: defaultdict[str, int] = defaultdict(int)
+    for fill in fills:
+        account = position_account(fill.window, fill.outcome)
+        shares[account] += fill.size6
+        costs[account] += fill.cost_usd6
+        spent = fill.cost_usd6 + fill.fee_usd6
+        expected["bought", fill.trade_id] = {account: fill.cost_usd6, FEES: fill.fee_usd6, CASH: -spent}
+    for position in settlements:
+        account = position_account(position.window, position.outcome)
+        payout = shares[account] if position.official == position.outcome else 0
+        cost = costs[account]
+        expected["settled", account] = {account: -cost, CASH: payout, PNL: cost - payout}
+    return expected
