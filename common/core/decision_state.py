@@ -22,6 +22,7 @@ from common.messages import (
     WindowView,
 )
 
+
 class Incomplete(msgspec.Struct, frozen=True):
     """These sources have an unrepaired gap: decide nothing on them. An empty set says all is whole again."""
 
@@ -69,7 +70,7 @@ class Window:
     strike: passport.Strike | None = None
     closing: int | None = None
     """Value of the settlement stream stamped at the closing instant, 1e-18 dollars."""
-    verdict: tuple[str, tuple[tuple[str, bool], ...]] | None = None
+    verdict: tuple[str, str, tuple[tuple[str, bool], ...]] | None = None
     verdicts: int = 0
     entered: bool = False
     retry_mono_ns: int = 0

@@ -58,6 +58,8 @@ def _apply(state: State, envelope: Envelope, moment: Moment, effects: list[Effec
     cause = envelope_id(envelope)
     if isinstance(body, Tick):
         _tick(state, body, envelope, effects)
+        if moment.wall_ns - body.observed_ns > state.strategy.max_tick_age_ns:
+            return  # history (a snapshot, a backfill) informs decisions and triggers none
         for window in list(state.windows.values()):
             if window.market.asset == body.asset:
                 evaluate(state, window, cause, moment, effects)
@@ -159,7 +161,9 @@ def _latch_from_buffer(state: State, window: Window, moment: Moment, effects: li
         return
     value = buffer.at(market.start_ns)
     if value is not None:
-        latest = Tick(asset=market.asset, kind=kind, route="buffer", observed_ns=market.start_ns, e18=str(value))
+        latest = Tick(
+            asset=market.asset, kind=kind, route="buffer", observed_ns=market.start_ns, e18=str(value)
+        )
         first = state.first_values.get((market.asset, kind, market.start_ns))
         if first is not None:
             _latch(state, window, first, moment.wall_ns, effects)

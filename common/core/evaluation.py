@@ -4,7 +4,7 @@ import msgspec
 
 from common.core import lag, passport, risk
 from common.core.decision_state import Effect, PublishVerdict, PublishView, SendOrder, State, Window
-from common.core.fees import max_fee_usd6
+from common.core.matching import worst_case_usd6
 from common.core.moment import Moment
 from common.core.portfolio import Reservation
 from common.core.reference import Reference, reference
@@ -35,7 +35,8 @@ def evaluate(state: State, window: Window, cause: str, moment: Moment, effects: 
         books,
         passport_gap=gap,
         entered=window.entered,
-        unsynced=", ".join(sorted(state.incomplete)) and f"gap not repaired: {', '.join(sorted(state.incomplete))}",
+        unsynced=", ".join(sorted(state.incomplete))
+        and f"gap not repaired: {', '.join(sorted(state.incomplete))}",
         moment=moment,
     )
     submit = None
@@ -44,7 +45,7 @@ def evaluate(state: State, window: Window, cause: str, moment: Moment, effects: 
         gates += risk_gates
         if submit is None:
             decision = "no_trade"
-    _publish_verdict(state, window, decision, gates, cause, effects)
+    _publish_verdict(state, window, decision, gap, gates, cause, effects)
     _publish_view(window, priced, books, gap, moment, effects)
     if submit is not None:
         window.entered = True
@@ -54,7 +55,7 @@ def evaluate(state: State, window: Window, cause: str, moment: Moment, effects: 
             window=market.window,
             asset=market.asset,
             outcome=submit.outcome,
-            worst_usd6=submit.stake_usd6 + max_fee_usd6(submit.stake_usd6, market.fee),
+            worst_usd6=worst_case_usd6(submit.stake_usd6, submit.limit4, market.fee),
         )
         state.counts["orders_sent"] += 1
         effects.append(SendOrder(msgspec.structs.replace(submit, verdict_number=window.verdicts)))
@@ -79,13 +80,14 @@ def _wish(
     if state.posture is None or state.account is None or moment.mono_ns < window.retry_mono_ns:
         return None, gates
     stake = state.strategy.stake_usd6
+    limit4 = lag.price_cap(state.strategy, market.tick4)
     wish = risk.Wish(
         window=market.window,
         asset=market.asset,
         outcome=outcome,
         stake_usd6=stake,
-        limit4=lag.price_cap(state.strategy, market.tick4),
-        worst_usd6=stake + max_fee_usd6(stake, market.fee),
+        limit4=limit4,
+        worst_usd6=worst_case_usd6(stake, limit4, market.fee),
     )
     book = risk.RiskBook(
         posture=state.posture.posture,
@@ -118,9 +120,15 @@ def _wish(
 
 
 def _publish_verdict(
-    state: State, window: Window, decision: lag.Decision, gates: tuple[Gate, ...], cause: str, effects: list[Effect]
+    state: State,
+    window: Window,
+    decision: lag.Decision,
+    gap: str,
+    gates: tuple[Gate, ...],
+    cause: str,
+    effects: list[Effect],
 ) -> None:
-    shape = (decision, tuple((gate.name, gate.passed) for gate in gates))
+    shape = (decision, gap, tuple((gate.name, gate.passed) for gate in gates))
     if shape == window.verdict:
         return
     window.verdict = shape

@@ -61,7 +61,10 @@ def _reference_gates(
 ) -> list[Gate]:
     left = market.end_ns - moment.wall_ns
     time_gate = Gate(
-        "time left", _seconds(left), f"> {_seconds(settings.min_time_left_ns)}", left > settings.min_time_left_ns
+        "time left",
+        _seconds(left),
+        f"> {_seconds(settings.min_time_left_ns)}",
+        left > settings.min_time_left_ns,
     )
     least = f"> {_percent(settings.min_move_ppm)}"
     if isinstance(reference, str):
@@ -73,7 +76,10 @@ def _reference_gates(
     age = input_age_ns(reference.observed_ns, reference.mono_ns, moment)
     return [
         Gate(
-            "oracle age", _seconds(age), f"<= {_seconds(settings.max_tick_age_ns)}", age <= settings.max_tick_age_ns
+            "oracle age",
+            _seconds(age),
+            f"<= {_seconds(settings.max_tick_age_ns)}",
+            age <= settings.max_tick_age_ns,
         ),
         Gate("move", _percent(reference.move_ppm), least, abs(reference.move_ppm) > settings.min_move_ppm),
         time_gate,

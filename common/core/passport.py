@@ -57,7 +57,7 @@ def incomplete(market: MarketState, strike: Strike | None, moment: Moment, horiz
     """Why this window may not be traded now, as one sentence; empty when its passport is complete."""
     opens_in = market.start_ns - moment.wall_ns
     if opens_in > horizon_ns:
-        return f"opens in {opens_in // SECOND} s: not the current or the next window"
+        return f"opens more than {horizon_ns // SECOND} s ahead: not the current or the next window"
     if market.refusals:
         return "; ".join(market.refusals)
     if settlement_kind(market) is None:
@@ -69,7 +69,7 @@ def incomplete(market: MarketState, strike: Strike | None, moment: Moment, horiz
     if not market.accepting:
         return "the venue does not accept orders for it"
     if opens_in > 0:
-        return f"opens in {opens_in // SECOND} s"
+        return "not open yet"
     if strike is None:
         if opens_in > -OPENING_GRACE_NS:
             return "waiting for the settlement tick of the opening second"

@@ -33,7 +33,9 @@ class Reference(msgspec.Struct, frozen=True):
     move_ppm: int
 
 
-def reference(market: MarketState, strike: Strike, series: Series, families: tuple[str, ...]) -> Reference | str:
+def reference(
+    market: MarketState, strike: Strike, series: Series, families: tuple[str, ...]
+) -> Reference | str:
     """The reference by the first family that can price this window, or why none can."""
     reasons = []
     for family in families:

@@ -1,0 +1,143 @@
+"""The strategist process: feeds the engine, sends what it wants, answers why. Decides nothing itself.
+
+A submit that gets no answer is unknown, not failed: the same intent is sent again until its life is over,
+and the executor makes one order of it however often it arrives.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from common.core import engine
+from common.core.decision_state import (
+    Effect,
+    Event,
+    ForgetWindow,
+    Incomplete,
+    PublishVerdict,
+    PublishView,
+    RaiseAlert,
+    SendOrder,
+    State,
+    SubmitAnswered,
+)
+from common.core.moment import Moment
+from common.errors import CallRefused, CallTimedOut
+from common.messages import Answer, BookState, Command, Envelope, Request, Submit, Verdict, Why, WhyReport
+from common.runtime.calls import call
+from common.runtime.shell import Process, run
+from common.units import SECOND
+
+ROLE = "strategist"
+KEPT_VERDICTS = 50
+TRY_NS = SECOND // 2
+
+
+async def strategist(process: Process) -> None:
+    """Run until the process is told to stop."""
+    config = process.config
+    state = State(
+        strategy=config.strategy_settings(),
+        limits=config.risk_limits(),
+        horizon_ns=horizon_ns(config.markets.lookahead_s),
+    )
+    history: dict[str, deque[Verdict]] = {}
+    routes = [f"oracle-{route}" for route in config.oracles.routes]
+    subscriber = process.subscribe(*routes, "books", "executor")
+    newest_input = process.watch("input", int(config.watch.tick_stale_s * SECOND))
+
+    def advance(event: Event) -> None:
+        moment = Moment(process.clock.wall_ns(), process.clock.mono_ns())
+        _, effects = engine.step(state, event, moment)
+        for effect in effects:
+            carry_out(effect)
+
+    def carry_out(effect: Effect) -> None:
+        match effect:
+            case PublishVerdict(verdict, cause):
+                history.setdefault(verdict.window, deque(maxlen=KEPT_VERDICTS)).append(verdict)
+                process.publisher.publish(f"verdict.{verdict.window}", verdict, cause=cause, keep=True)
+            case PublishView(view):
+                process.publisher.publish(f"view.{view.window}", view, keep=True)
+            case SendOrder(submit):
+                process.spawn(deliver(submit), name=f"submit {submit.intent_id}")
+            case RaiseAlert(alert):
+                process.log.warning(alert.code, text=alert.text)
+                process.publisher.publish(f"alert.{alert.code}", alert)
+            case ForgetWindow(window):
+                history.pop(window, None)
+                process.publisher.forget(f"verdict.{window}")
+                process.publisher.forget(f"view.{window}")
+
+    async def deliver(submit: Submit) -> None:
+        deadline = submit.decided_mono_ns + state.strategy.order_life_ns
+        request_id = f"{process.boot}/{submit.intent_id}/{submit.decided_mono_ns}"
+        while True:
+            try:
+                await call(
+                    process.ctx,
+                    process.run_dir,
+                    "executor",
+                    ROLE,
+                    submit,
+                    clock=process.clock,
+                    timeout_ns=TRY_NS,
+                    request_id=request_id,
+                )
+            except CallRefused as refusal:
+                process.log.info(
+                    "submit_refused", intent=submit.intent_id, code=refusal.code, text=refusal.text
+                )
+                advance(SubmitAnswered(submit.intent_id, False, str(refusal)))
+                return
+            except CallTimedOut:
+                process.count("submit_timeouts")
+                if process.clock.mono_ns() < deadline:
+                    continue
+                # Unknown: the window stays entered until the executor's own messages say otherwise.
+                process.log.warning("submit_unknown", intent=submit.intent_id)
+                return
+            else:
+                advance(SubmitAnswered(submit.intent_id, True, ""))
+                return
+
+    def answer_why(command: Command, _request: Request) -> Answer:
+        assert isinstance(command, Why)
+        names = [command.window] if command.window else list(state.windows)
+        verdicts = [verdict for name in names for verdict in history.get(name, ())]
+        views = [held.view for name in names if (held := state.windows.get(name)) and held.view]
+        return WhyReport(verdicts=tuple(verdicts), views=tuple(views))
+
+    process.responder.on(Why, answer_why)
+    process.set_state("ready", "")
+    while not process.stopping.is_set():
+        envelopes = await subscriber.receive()
+        incomplete = frozenset(subscriber.unsynced())
+        if incomplete != state.incomplete:
+            advance(Incomplete(incomplete))
+        for envelope in newest_books(envelopes):
+            advance(envelope)
+        newest_input.touch()
+        for name, count in state.counts.items():
+            process.set_count(name, count)
+
+
+def newest_books(envelopes: Sequence[Envelope]) -> Iterable[Envelope]:
+    """A batch in order, but of each token's books only the last: an older one is history, not news."""
+    last = {
+        envelope.body.token: index
+        for index, envelope in enumerate(envelopes)
+        if isinstance(envelope.body, BookState)
+    }
+    for index, envelope in enumerate(envelopes):
+        if isinstance(envelope.body, BookState) and last[envelope.body.token] != index:
+            continue
+        yield envelope
+
+
+def horizon_ns(lookahead_s: float) -> int:
+    """How far ahead a window may open and still be of interest: the discovery's own look-ahead."""
+    return int(lookahead_s * SECOND)
+
+
+if __name__ == "__main__":
+    run(ROLE, strategist)
