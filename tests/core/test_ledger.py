@@ -127,6 +127,15 @@ def test_a_payout_the_shares_do_not_justify_is_named() -> None:
     )
 
 
+def test_a_position_added_up_wrongly_is_named() -> None:
+    fill = bought()
+    position = settle(apply_fill({}, fill, 100)["w1", "up"], "down")
+    too_dear = msgspec.structs.replace(position, cost_usd6=position.cost_usd6 + 1)
+    entries = [ledger.opening(1, 0, BANKROLL), ledger.bought(2, fill), ledger.settled(3, 101, too_dear)]
+    found = ledger.difference(entries, [fill], [too_dear], BANKROLL)
+    assert (found.account, found.usd6, found.entry_number) == ("positions:w1:up", -1, 3)
+
+
 def test_a_wrong_bankroll_is_named() -> None:
     entries = [ledger.opening(1, 0, BANKROLL - 1)]
     assert ledger.difference(entries, [], [], BANKROLL) == Difference(-1, "cash", 1, "bankroll")
