@@ -36,7 +36,7 @@ class MarketChannel:
         self._listeners: set[_Listener] = set()
 
     def publish(self, change: MarketChange) -> None:
-        """Send what happened to one market: trades, then grid and books, then levels, then the outcome."""
+        """Send what happened to one market: trades, then levels, then grid and books, then the outcome."""
         if change.listed:
             for listener in self._listeners:
                 if listener.custom:
@@ -49,19 +49,24 @@ class MarketChannel:
             self._to_token(
                 listeners, "last_trade_price", dialect.last_trade_price_frame(change, trade), trade.token
             )
-        for token in market.tokens if change.old_tick_size is not None else ():
-            self._to_token(
-                listeners, "tick_size_change", dialect.tick_size_change_frame(change, token), token
-            )
-        for token in market.tokens:
-            if change.old_tick_size is not None:
-                book = dialect.compact(dialect.book_object(market, token))
-                self._to_token(listeners, "book", book, token)
-            elif change.trades:
-                self._to_token(listeners, "book", dialect.refresh_frame(market, token), token)
-        self._publish_levels(listeners, change)
+        if change.old_tick_size is None:
+            self._publish_levels(listeners, change)
+        self._publish_books(listeners, change)
+        self._publish_tops(listeners, change)
         if change.resolved:
             self._publish_outcome(listeners, change)
+
+    def _publish_books(self, listeners: list[_Listener], change: MarketChange) -> None:
+        market = change.market
+        if change.old_tick_size is not None:
+            for token in market.tokens:
+                frame = dialect.tick_size_change_frame(change, token)
+                self._to_token(listeners, "tick_size_change", frame, token)
+            for token in market.tokens:
+                self._to_token(listeners, "book", dialect.compact(dialect.book_object(market, token)), token)
+        elif change.trades:
+            for token in market.tokens:
+                self._to_token(listeners, "book", dialect.refresh_frame(market, token), token)
 
     def _publish_levels(self, listeners: list[_Listener], change: MarketChange) -> None:
         entries = [
@@ -74,6 +79,8 @@ class MarketChannel:
             moved = tuple(change.old_books)
             for listener in listeners:
                 self._offer(listener, "price_change", frame, moved, frozen_checked=True)
+
+    def _publish_tops(self, listeners: list[_Listener], change: MarketChange) -> None:
         for token in change.old_books:
             top = dialect.best_bid_ask_frame(change, token)
             if top is not None:

@@ -1,14 +1,13 @@
-"""Plays a script in real time: each step happens to the world at its instant and is then published.
+"""Plays a script in real time: each step happens at its instant.
 
 Steps of one millisecond happen together, as at the venue. Owns no socket; clock and sleep are handed in.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from common.sim.script import Script, ScriptEvent, Step
-from common.sim.world import Change, World
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +31,16 @@ class Position:
 class Player:
     """One run through one script."""
 
-    def __init__(self, script: Script, world: World, publish: Callable[[Iterable[Change]], None]) -> None:
+    def __init__(self, script: Script, happen: Callable[[list[ScriptEvent], int], None]) -> None:
         self.position = Position()
         self._steps = iter(script.steps)
         self._next: Step | None = next(self._steps, None)
-        self._world = world
-        self._publish = publish
+        self._happen = happen
 
     def catch_up(self, now_ns: int) -> None:
-        """Let everything in the past happen at once, unseen; for the time before anyone is connected."""
+        """Let everything in the past happen at once; for the time before anyone is connected."""
         while self._next is not None and self._next.at_ns <= now_ns:
-            self._happen()
-        log.info("world begins with %d markets after %d steps", len(self._world.markets), self.position.steps)
+            self._take_millisecond()
 
     async def play(self, now_ns: Callable[[], int], sleep: Callable[[float], Awaitable[None]]) -> None:
         """Play to the end of the script; an endless script never returns."""
@@ -55,15 +52,15 @@ class Player:
                 await sleep(min(wait_s, _LONGEST_SLEEP_S))
                 continue
             self.position.late_ms = int(-wait_s * 1000)
-            self._publish(self._happen())
+            self._take_millisecond()
             unbroken += 1
             if unbroken % _STEPS_BETWEEN_YIELDS == 0:
                 await sleep(0)
         self.position.done = True
         log.info("script is done after %d steps", self.position.steps)
 
-    def _happen(self) -> list[Change]:
-        """Apply every step of the next step's millisecond."""
+    def _take_millisecond(self) -> None:
+        """Let every step of the next step's millisecond happen."""
         assert self._next is not None
         at_ns = self._next.at_ns
         events: list[ScriptEvent] = []
@@ -73,4 +70,4 @@ class Player:
             self._next = next(self._steps, None)
         self.position.steps += len(events)
         self.position.at_ns = at_ns
-        return self._world.apply(events, at_ns)
+        self._happen(events, at_ns)

@@ -8,7 +8,7 @@ import errno
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ from common.sim.market_channel import MarketChannel
 from common.sim.player import Player
 from common.sim.rest import Rest, edge
 from common.sim.rtds_channel import RtdsChannel
-from common.sim.script import Script
+from common.sim.script import Script, ScriptEvent
 from common.sim.settings import SimSettings
-from common.sim.world import Change, Ticked, World
+from common.sim.world import Ticked, World
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Venue:
         self.world = World()
         self.rtds = RtdsChannel(self.world, self.board, now_ns, queue_limit)
         self.market = MarketChannel(self.world, self.board, queue_limit)
-        self.player = Player(script, self.world, self._publish)
+        self.player = Player(script, self.happen)
         self._settings = settings
         self._script = script
         self._now_ns = now_ns
@@ -94,6 +94,14 @@ class Venue:
         if self._runner is not None:
             await self._runner.cleanup()
 
+    def happen(self, events: list[ScriptEvent], at_ns: int) -> None:
+        """Let events of one millisecond change the world and send what follows to every connection."""
+        for change in self.world.apply(events, at_ns):
+            if isinstance(change, Ticked):
+                self.rtds.publish(change)
+            else:
+                self.market.publish(change)
+
     def state(self) -> dict[str, Any]:
         """What ``GET /control/state`` tells."""
         script, position = self._script, self.player.position
@@ -138,13 +146,6 @@ class Venue:
             ]
         )
         return app
-
-    def _publish(self, changes: Iterable[Change]) -> None:
-        for change in changes:
-            if isinstance(change, Ticked):
-                self.rtds.publish(change)
-            else:
-                self.market.publish(change)
 
     async def _watch(self, fault_file: FaultFile) -> None:
         while True:

@@ -39,7 +39,9 @@ def test_every_part_of_the_book_counts(part: int) -> None:
 
 
 def test_official_vector(shared_data: Path) -> None:
-    vector = json.loads((shared_data / "frames/clob_rest/book_hash_vector_py-clob-client-v2.json").read_text())
+    vector = json.loads(
+        (shared_data / "frames/clob_rest/book_hash_vector_py-clob-client-v2.json").read_text()
+    )
     assert _hash(vector["book"]) == vector["expected_sha1"]
 
 
