@@ -33,8 +33,8 @@ def generated_book_steps(
 ) -> Iterator[Step]:
     """Books of every window from its listing to its end, or to the end of the prices at ``until_ns``.
 
-    ``prices`` by asset and ``until_ns`` in recorded time. At most three updates in a recorded second and ten in
-    a played one per market.
+    ``prices`` by asset and ``until_ns`` in recorded time. At most three updates in a recorded second
+    and ten in a played one per market.
     """
     stop_ns = retimed.at(until_ns)
     streams = [

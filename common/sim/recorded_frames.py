@@ -77,7 +77,7 @@ def load_frames(path: Path, lag_s: float = BOOK_LAG_S) -> Recorded:
         truth = "no market list beside it: windows on the 15-minute grid"
     if not windows:
         raise RecordingUnreadable(
-            f"{path} holds no oracle price and no market list is beside it; play the oracle's recording instead"
+            f"{path} holds no oracle price and has no market list beside it; play the oracle's recording"
         )
     tally["windows have no known outcome and never resolve"] = sum(one.outcome is None for one in windows)
     made = listed is None

@@ -82,6 +82,7 @@ def recording_script(
     """
     recorded = _load(path, book_lag_s)
     retimed = retime(recorded.span, speed, now_ns, seconds=seconds)
+    ends_ns = retimed.at(recorded.span.last_ns) + _AFTER_LAST_NS
     notes = [*recorded.notes, length_note(recorded.span.window_s, retimed)]
     wait_ns = retimed.at(recorded.span.first_ns) - now_ns
     if wait_ns > _LONG_WAIT_NS:
@@ -91,8 +92,8 @@ def recording_script(
         cadence=retimed.label,
         window_s=retimed.label_s,
         assets=recorded.assets,
-        steps=_from(now_ns, recorded.steps(retimed, now_ns)),
-        ends_ns=retimed.at(recorded.span.last_ns) + _AFTER_LAST_NS,
+        steps=_between(now_ns, ends_ns, recorded.steps(retimed, now_ns)),
+        ends_ns=ends_ns,
         speed=retimed.speed,
         oracle=recorded.oracle,
         book=recorded.book,
@@ -100,9 +101,11 @@ def recording_script(
     )
 
 
-def _from(now_ns: int, steps: Iterator[Step]) -> Iterator[Step]:
-    """Nothing happens before the run; what a recording knows from before is there at its start."""
+def _between(now_ns: int, ends_ns: int, steps: Iterator[Step]) -> Iterator[Step]:
+    """What a recording knows from before the run is there at its start; nothing happens after its end."""
     for step in steps:
+        if step.at_ns > ends_ns:
+            return
         yield step if step.at_ns >= now_ns else Step(now_ns, step.event)
 
 

@@ -32,7 +32,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Retime:
-    """``opening_ns`` of the recording happens at ``played_ns``; ``window_s`` of it last ``label_s`` seconds."""
+    """``opening_ns`` of the recording happens at ``played_ns``; ``window_s`` of it last ``label_s``."""
 
     opening_ns: int
     played_ns: int
