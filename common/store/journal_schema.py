@@ -1,0 +1,138 @@
+"""The tables of the journal and their version. Never reads or writes rows."""
+
+import sqlite3
+
+from common.errors import DependencyMissing, InvariantBroken
+
+VERSION = 1
+APPLICATION_ID = 0x4C414747
+"""Marks the file as ours, so that no other database is ever taken for a journal."""
+
+_TABLES = """
+CREATE TABLE account (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    mode TEXT NOT NULL,
+    bankroll_usd6 INTEGER NOT NULL,
+    opened_ns INTEGER NOT NULL
+);
+CREATE TABLE orders (
+    order_id TEXT PRIMARY KEY,
+    intent_id TEXT NOT NULL UNIQUE,
+    window TEXT NOT NULL,
+    strategy TEXT NOT NULL,
+    asset TEXT NOT NULL,
+    token TEXT NOT NULL,
+    outcome TEXT NOT NULL CHECK (outcome IN ('up', 'down')),
+    limit4 INTEGER NOT NULL,
+    stake_usd6 INTEGER NOT NULL,
+    worst_usd6 INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('working', 'filled', 'partial', 'killed')),
+    reason TEXT NOT NULL,
+    filled_size6 INTEGER NOT NULL,
+    cost_usd6 INTEGER NOT NULL,
+    fee_usd6 INTEGER NOT NULL,
+    created_ns INTEGER NOT NULL,
+    updated_ns INTEGER NOT NULL,
+    decided_ns INTEGER NOT NULL,
+    cause TEXT NOT NULL,
+    verdict_number INTEGER NOT NULL,
+    UNIQUE (window, strategy)
+);
+CREATE TABLE fills (
+    trade_id TEXT PRIMARY KEY,
+    order_id TEXT NOT NULL REFERENCES orders (order_id),
+    window TEXT NOT NULL,
+    asset TEXT NOT NULL,
+    token TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    price4 INTEGER NOT NULL,
+    size6 INTEGER NOT NULL CHECK (size6 > 0),
+    cost_usd6 INTEGER NOT NULL,
+    fee_usd6 INTEGER NOT NULL,
+    at_ns INTEGER NOT NULL
+);
+CREATE TABLE positions (
+    window TEXT NOT NULL,
+    asset TEXT NOT NULL,
+    token TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    size6 INTEGER NOT NULL,
+    cost_usd6 INTEGER NOT NULL,
+    fee_usd6 INTEGER NOT NULL,
+    end_ns INTEGER NOT NULL,
+    settled INTEGER NOT NULL CHECK (settled IN (0, 1)),
+    official TEXT,
+    payout_usd6 INTEGER NOT NULL,
+    pnl_usd6 INTEGER NOT NULL,
+    settled_ns INTEGER,
+    PRIMARY KEY (window, outcome),
+    CHECK (settled = (official IS NOT NULL) AND settled = (settled_ns IS NOT NULL))
+);
+CREATE TABLE postures (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    posture TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    who TEXT NOT NULL,
+    since_ns INTEGER NOT NULL
+);
+CREATE TABLE entries (
+    number INTEGER PRIMARY KEY,
+    at_ns INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    memo TEXT NOT NULL,
+    UNIQUE (kind, evidence)
+);
+CREATE TABLE entry_lines (
+    entry INTEGER NOT NULL REFERENCES entries (number),
+    position INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    amount_usd6 INTEGER NOT NULL,
+    PRIMARY KEY (entry, position)
+);
+CREATE TABLE answers (
+    request_id TEXT PRIMARY KEY,
+    answer BLOB NOT NULL,
+    at_ns INTEGER NOT NULL
+);
+"""
+
+_APPEND_ONLY = ("account", "fills", "postures", "entries", "entry_lines")
+_NEVER_DELETED = (*_APPEND_ONLY, "orders", "positions")
+
+
+def prepare(connection: sqlite3.Connection, path: str) -> None:
+    """Make the tables in an empty database, accept our own version, refuse everything else.
+
+    Raises DependencyMissing for a newer version and InvariantBroken for a database that is not a journal.
+    """
+    version = _pragma(connection, "user_version")
+    application = _pragma(connection, "application_id")
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application == APPLICATION_ID and version == VERSION:
+        return
+    if application == APPLICATION_ID and version > VERSION:
+        raise DependencyMissing(
+            f"journal: {path} was written by a newer laggard (schema {version}, this one knows {VERSION}); "
+            "start that version, nothing was changed"
+        )
+    if application or version or tables:
+        raise InvariantBroken(f"journal: {path} is not a laggard journal; move it away, nothing was changed")
+    script = _TABLES + "".join(_guard(table, "UPDATE") for table in _APPEND_ONLY)
+    script += "".join(_guard(table, "DELETE") for table in _NEVER_DELETED)
+    # One transaction: a crash half-way leaves an empty database, not half a journal.
+    connection.executescript(
+        f"BEGIN IMMEDIATE;{script}PRAGMA application_id={APPLICATION_ID};PRAGMA user_version={VERSION};COMMIT;"
+    )
+
+
+def _guard(table: str, verb: str) -> str:
+    return (
+        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{table}: {verb} is not allowed'); END;\n"
+    )
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value

@@ -1,0 +1,185 @@
+"""The tape: what arrived, in the order it arrived, in numbered segment files.
+
+Owns the form of a segment, reading and checking. A frame is length, CRC and a msgpack record, so a torn tail
+(power cut, kill, full disk) costs the torn record and nothing before it. Never writes: see ``tape_writer``.
+"""
+
+import gzip
+import struct
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple, cast
+
+import msgspec
+
+from common.errors import DependencyMissing
+from common.messages import Envelope
+
+MAGIC = b"laggard-tape-1\n"
+OPEN_SUFFIX = ".tape"
+SEALED_SUFFIX = ".tape.gz"
+MAX_RECORD_BYTES = 16 * 1024 * 1024
+
+FRAME = struct.Struct(">II")
+"""Length of the record, CRC-32 of the record."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One thing that arrived: a bus envelope or a raw frame of a feed."""
+
+    mono_ns: int
+    """When it reached us, on the monotonic clock."""
+    wall_ns: int
+    kind: Literal["raw", "bus"]
+    source: str
+    topic: str
+    data: bytes
+
+
+class Tear(NamedTuple):
+    """Where a segment stops being readable, and how many of its bytes are lost."""
+
+    segment: str
+    offset: int
+    lost_bytes: int
+    reason: str
+
+
+class Hole(NamedTuple):
+    """Numbers of one publisher that are missing from the tape."""
+
+    source: str
+    boot: str
+    after_seq: int
+    missing: int
+
+
+class TapeCheck(NamedTuple):
+    """What ``verify`` found."""
+
+    segments: int
+    records: int
+    data_bytes: int
+    unreadable_bodies: int
+    tears: tuple[Tear, ...]
+    holes: tuple[Hole, ...]
+
+
+_record_decoder = msgspec.msgpack.Decoder(Record)
+_envelope_decoder = msgspec.msgpack.Decoder(Envelope)
+
+
+def segment_number(path: Path) -> int | None:
+    """The number of a segment file, or None when the file is not a segment."""
+    stem = path.name.partition(".")[0]
+    is_segment = path.name in (stem + OPEN_SUFFIX, stem + SEALED_SUFFIX)
+    return int(stem) if is_segment and stem.isascii() and stem.isdigit() else None
+
+
+def segments(directory: Path) -> list[int]:
+    """The numbers of all segments of a tape, oldest first; empty when there is no such directory."""
+    if not directory.is_dir():
+        return []
+    return sorted({number for path in directory.iterdir() if (number := segment_number(path)) is not None})
+
+
+def segment_path(directory: Path, number: int, suffix: str) -> Path:
+    """Where a segment lives, open or sealed."""
+    return directory / f"{number:08d}{suffix}"
+
+
+def read(directory: Path, on_tear: Callable[[Tear], None] | None = None) -> Iterator[Record]:
+    """Every readable record of a tape, oldest first.
+
+    A torn segment is read up to its tear, which is reported to ``on_tear``; the next segment follows.
+    Raises DependencyMissing when a segment cannot be opened at all.
+    """
+    for number in segments(directory):
+        tear = yield from _read_segment(directory, number)
+        if tear is not None and on_tear is not None:
+            on_tear(tear)
+
+
+def verify(directory: Path) -> TapeCheck:
+    """Read a whole tape and count: records, tears, and numbers of publishers that are missing.
+
+    A message older than one already seen is a repetition or part of a snapshot, never a hole.
+    """
+    tears: list[Tear] = []
+    holes: list[Hole] = []
+    newest: dict[tuple[str, str], int] = {}
+    records = data_bytes = unreadable = 0
+    for record in read(directory, tears.append):
+        records += 1
+        data_bytes += len(record.data)
+        if record.kind != "bus":
+            continue
+        try:
+            envelope = _envelope_decoder.decode(record.data)
+        except msgspec.DecodeError:
+            unreadable += 1
+            continue
+        key = (envelope.source, envelope.boot)
+        last = newest.get(key)
+        if last is not None and envelope.seq > last + 1:
+            holes.append(Hole(*key, last, envelope.seq - last - 1))
+        newest[key] = max(last or 0, envelope.seq)
+    return TapeCheck(len(segments(directory)), records, data_bytes, unreadable, tuple(tears), tuple(holes))
+
+
+def _read_segment(directory: Path, number: int) -> Generator[Record, None, Tear | None]:
+    name, stream = _open(directory, number)
+    with stream:
+        offset = 0
+        try:
+            magic = stream.read(len(MAGIC))
+            if not magic:
+                return None
+            if magic != MAGIC:
+                return _tear(name, 0, magic, stream, "not a tape of this version")
+            offset = len(MAGIC)
+            while head := stream.read(FRAME.size):
+                if len(head) < FRAME.size:
+                    return _tear(name, offset, head, stream, "cut in a frame's head")
+                length, crc = FRAME.unpack(head)
+                if length > MAX_RECORD_BYTES:
+                    return _tear(name, offset, head, stream, f"a record of {length} bytes")
+                payload = stream.read(length)
+                if len(payload) < length:
+                    return _tear(name, offset, head + payload, stream, "cut in a record")
+                if zlib.crc32(payload) != crc:
+                    return _tear(name, offset, head + payload, stream, "checksum differs")
+                try:
+                    record = _record_decoder.decode(payload)
+                except msgspec.DecodeError as error:
+                    return _tear(name, offset, head + payload, stream, f"not a record: {error}")
+                offset += FRAME.size + length
+                yield record
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            return Tear(name, offset, 0, f"compressed data damaged: {error}")
+    return None
+
+
+def _tear(name: str, offset: int, consumed: bytes, stream: BinaryIO, reason: str) -> Tear:
+    lost = len(consumed)
+    while chunk := stream.read(1 << 20):
+        lost += len(chunk)
+    return Tear(name, offset, lost, reason)
+
+
+def _open(directory: Path, number: int) -> tuple[str, BinaryIO]:
+    sealed = segment_path(directory, number, SEALED_SUFFIX)
+    plain = segment_path(directory, number, OPEN_SUFFIX)
+    # A sealed file is complete by construction, so it wins over the plain one it was made from; and it may
+    # appear between the two attempts.
+    for path in (sealed, plain, sealed):
+        try:
+            if path.suffix == ".gz":
+                return path.name, cast(BinaryIO, gzip.open(path, "rb"))
+            return path.name, path.open("rb")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DependencyMissing(f"tape: {path} cannot be read ({error.strerror}); check its owner") from error
+    raise DependencyMissing(f"tape: segment {number} vanished from {directory} while it was being read")
