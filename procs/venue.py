@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from common.errors import EXIT_OK, ConfigError, LaggardError
@@ -29,7 +30,7 @@ class _JsonLines(logging.Formatter):
 
 
 def settings_from_environment() -> SimSettings:
-    """The settings ``LAGGARD_SIM`` points to; raises ConfigError when it is unset or its file is unusable."""
+    """The settings ``LAGGARD_SIM`` names; raises ConfigError when it is unset or the file is unusable."""
     path = os.environ.get("LAGGARD_SIM", "")
     if not path:
         raise ConfigError(["LAGGARD_SIM is not set; point it to the JSON settings of the simulated venue"])
@@ -40,7 +41,11 @@ def script_of(settings: SimSettings, now_ns: int) -> Script:
     """The script these settings ask for."""
     if settings.mode == "recording":
         return recording_script(
-            Path(settings.path), settings.speed, now_ns, seconds=settings.seconds, book_lag_s=settings.book_lag_s
+            Path(settings.path),
+            settings.speed,
+            now_ns,
+            seconds=settings.seconds,
+            book_lag_s=settings.book_lag_s,
         )
     return generated_script(settings, now_ns)
 
@@ -68,12 +73,22 @@ def main() -> int:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    code = EXIT_OK
     try:
         asyncio.run(serve(settings_from_environment()))
-    except LaggardError as error:
-        log.error("%s", error)
-        return error.exit_code
-    return EXIT_OK
+    except* LaggardError as group:
+        for error in _leaves(group):
+            log.error("%s", error)
+            code = error.exit_code
+    return code
+
+
+def _leaves(group: BaseExceptionGroup[LaggardError]) -> Iterator[LaggardError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 if __name__ == "__main__":

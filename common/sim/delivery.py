@@ -8,13 +8,15 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 from common.sim.faults import Channel, Disconnect, Fault, FaultBoard
 
 log = logging.getLogger(__name__)
 
 QUEUE_LIMIT = 10_000
+CLOSING = "\x00close"
+"""Label of the queue entry that closes the connection normally behind everything before it."""
 _OVERSIZED = 5 * 1024 * 1024
 _NOISE = "\x00\ufffd{]not a frame"
 
@@ -60,18 +62,15 @@ class Link:
                 sent[label] += 1
 
 
-CLOSING = "\x00close"
-"""Label of the queue entry that closes the connection normally behind everything before it."""
-
-
 class Outlet:
     """The way of every frame of one channel to its connections."""
 
-    def __init__(self, channel: Channel, board: FaultBoard) -> None:
+    def __init__(self, channel: Channel, board: FaultBoard, queue_limit: int) -> None:
         self.channel: Channel = channel
         self.links: set[Link] = set()
         self.sent: Counter[str] = Counter()
         self._board = board
+        self._queue_limit = queue_limit
         self._held: list[tuple[Link, str, str]] = []
         self._release: asyncio.TimerHandle | None = None
         self._garbled = 0
@@ -104,6 +103,34 @@ class Outlet:
         if hold is not None and self._release is None:
             self._release = asyncio.get_running_loop().call_later(hold.for_ms / 1000, self._burst)
 
+    async def converse(
+        self,
+        request: web.Request,
+        join: Callable[[Link], None],
+        hear: Callable[[Link, str], None],
+        leave: Callable[[Link], object],
+    ) -> web.StreamResponse:
+        """Talk to one client until it goes away: ``hear`` gets each of its text frames."""
+        refusal = self._board.refusal(self.channel)
+        if refusal is not None:
+            return refused(refusal.status, refusal.retry_after_s)
+        socket = web.WebSocketResponse(compress=False)
+        await socket.prepare(request)
+        link = Link(socket, lambda: _abort(request), self._queue_limit)
+        self.links.add(link)
+        join(link)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(link.drain(self.sent))
+                async for message in socket:
+                    if message.type is WSMsgType.TEXT:
+                        hear(link, message.data)
+                writer.cancel()
+        finally:
+            leave(link)
+            self.links.discard(link)
+        return socket
+
     def _burst(self) -> None:
         if self._release is not None:
             self._release.cancel()
@@ -117,6 +144,17 @@ class Outlet:
         if any(isinstance(fault, Disconnect) and fault.channel == self.channel for fault in faults):
             for link in tuple(self.links):
                 link.cut()
+
+
+def refused(status: int, retry_after_s: int | None) -> web.Response:
+    """An HTTP refusal, with the time to wait where one is given."""
+    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+    return web.json_response({"error": "refused by the simulated venue"}, status=status, headers=headers)
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _spoilt(text: str, form: str) -> str:

@@ -175,7 +175,7 @@ class FaultFile:
         self._seen: tuple[int, int, int] | None = None
 
     def look(self) -> None:
-        """Read the file when it is new or changed; a bad file changes nothing, a vanished one clears the set."""
+        """Read the file when new or changed; a bad one changes nothing, a vanished one clears the set."""
         try:
             status = os.stat(self._path)
             mark = (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -3,16 +3,14 @@
 Reads requests and answers in the dialect of `clob_dialect`; keeps no books of its own.
 """
 
-import asyncio
 import json
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from common.sim import clob_dialect as dialect
 from common.sim.delivery import CLOSING, Link, Outlet
 from common.sim.faults import FaultBoard
-from common.sim.rtds_channel import abort, refused
 from common.sim.world import MarketChange, World
 
 
@@ -29,20 +27,21 @@ class MarketChannel:
     """Every connection to ``/ws/market``."""
 
     def __init__(self, world: World, board: FaultBoard, queue_limit: int) -> None:
-        self.outlet = Outlet("market", board)
+        self.outlet = Outlet("market", board, queue_limit)
         self._world = world
         self._board = board
-        self._queue_limit = queue_limit
-        self._listeners: set[_Listener] = set()
+        self._listeners: dict[Link, _Listener] = {}
 
     def publish(self, change: MarketChange) -> None:
         """Send what happened to one market: trades, then levels, then grid and books, then the outcome."""
         if change.listed:
-            for listener in self._listeners:
+            for listener in self._listeners.values():
                 if listener.custom:
                     self._offer(listener, "new_market", dialect.new_market_frame(change), ())
         market = change.market
-        listeners = [each for each in self._listeners if not each.tokens.keys().isdisjoint(market.tokens)]
+        listeners = [
+            each for each in self._listeners.values() if not each.tokens.keys().isdisjoint(market.tokens)
+        ]
         if not listeners:
             return
         for trade in change.trades:
@@ -117,28 +116,13 @@ class MarketChannel:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Talk to one client until it goes away."""
-        refusal = self._board.refusal("market")
-        if refusal is not None:
-            return refused(refusal.status, refusal.retry_after_s)
-        socket = web.WebSocketResponse(compress=False)
-        await socket.prepare(request)
-        link = Link(socket, lambda: abort(request), self._queue_limit)
-        listener = _Listener(link)
-        self._listeners.add(listener)
-        self.outlet.links.add(link)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                writer = tasks.create_task(link.drain(self.outlet.sent))
-                async for message in socket:
-                    if message.type is WSMsgType.TEXT:
-                        self._hear(listener, message.data)
-                writer.cancel()
-        finally:
-            self._listeners.discard(listener)
-            self.outlet.links.discard(link)
-        return socket
+        return await self.outlet.converse(request, self._join, self._hear, self._listeners.pop)
 
-    def _hear(self, listener: _Listener, text: str) -> None:
+    def _join(self, link: Link) -> None:
+        self._listeners[link] = _Listener(link)
+
+    def _hear(self, link: Link, text: str) -> None:
+        listener = self._listeners[link]
         if text == "PING":
             listener.link.push("", "PONG")
             return

@@ -12,8 +12,8 @@ from typing import Any
 from aiohttp import web
 
 from common.sim import clob_dialect, gamma_dialect
+from common.sim.delivery import refused
 from common.sim.faults import FaultBoard
-from common.sim.rtds_channel import refused
 from common.sim.world import Market, World
 
 _FAMILIES = ("clob", "gamma")

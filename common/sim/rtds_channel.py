@@ -3,12 +3,11 @@
 Reads requests and answers them in the dialect of `rtds_dialect`; keeps no prices of its own.
 """
 
-import asyncio
 import base64
 import hashlib
 from collections.abc import Callable
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from common.sim.delivery import Link, Outlet
 from common.sim.faults import FaultBoard
@@ -44,12 +43,11 @@ class RtdsChannel:
     """Every connection to ``/rtds``."""
 
     def __init__(self, world: World, board: FaultBoard, now_ns: Callable[[], int], queue_limit: int) -> None:
-        self.outlet = Outlet("rtds", board)
+        self.outlet = Outlet("rtds", board, queue_limit)
         self._world = world
         self._board = board
         self._now_ns = now_ns
-        self._queue_limit = queue_limit
-        self._listeners: set[_Listener] = set()
+        self._listeners: dict[Link, _Listener] = {}
         self._number = 0
         self._last_sent: dict[tuple[str, str], int] = {}
 
@@ -59,37 +57,22 @@ class RtdsChannel:
         body = update_body(observed, ticked.emitted_ms)
         keys = (observed.topic, observed.symbol)
         quiet_before = self._now_ns() - _QUIET_AFTER_NS
-        for listener in tuple(self._listeners):
+        for listener in self._listeners.values():
             if listener.wants.isdisjoint(((observed.topic, None), keys)) or listener.pinged_ns < quiet_before:
                 continue
             self.outlet.offer(listener.link, observed.topic, update_frame(listener.connection_id, body), keys)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Talk to one client until it goes away."""
-        refusal = self._board.refusal("rtds")
-        if refusal is not None:
-            return refused(refusal.status, refusal.retry_after_s)
-        socket = web.WebSocketResponse(compress=False)
-        await socket.prepare(request)
-        link = Link(socket, lambda: abort(request), self._queue_limit)
-        self._number += 1
-        listener = _Listener(link, self._number, self._now_ns())
-        self._listeners.add(listener)
-        self.outlet.links.add(link)
-        link.push("", "")
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                writer = tasks.create_task(link.drain(self.outlet.sent))
-                async for message in socket:
-                    if message.type is WSMsgType.TEXT:
-                        self._hear(listener, message.data)
-                writer.cancel()
-        finally:
-            self._listeners.discard(listener)
-            self.outlet.links.discard(link)
-        return socket
+        return await self.outlet.converse(request, self._join, self._hear, self._listeners.pop)
 
-    def _hear(self, listener: _Listener, text: str) -> None:
+    def _join(self, link: Link) -> None:
+        self._number += 1
+        self._listeners[link] = _Listener(link, self._number, self._now_ns())
+        link.push("", "")
+
+    def _hear(self, link: Link, text: str) -> None:
+        listener = self._listeners[link]
         if text == "PING":
             listener.pinged_ns = self._now_ns()
             answer = _PING_ANSWERS[listener.pings % len(_PING_ANSWERS)]
@@ -132,18 +115,6 @@ class RtdsChannel:
             )
         self._last_sent[keys] = observed.value_e18
         return observed
-
-
-def abort(request: web.Request) -> None:
-    """Drop a connection at once, as a broken network would."""
-    if request.transport is not None:
-        request.transport.abort()
-
-
-def refused(status: int, retry_after_s: int | None) -> web.Response:
-    """An HTTP refusal, with the time to wait where one is given."""
-    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
-    return web.json_response({"error": "refused by the simulated venue"}, status=status, headers=headers)
 
 
 def _token(seed: str, size: int) -> str:

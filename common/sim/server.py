@@ -56,7 +56,7 @@ class Venue:
         self._runner: web.AppRunner | None = None
 
     async def open(self) -> int:
-        """Let the past happen, begin to listen and return the port; raises DependencyMissing if it is taken."""
+        """Let the past happen, listen and return the port; raises DependencyMissing when it is taken."""
         if self._fault_file is not None:
             self._fault_file.look()
         self.player.catch_up(self._now_ns())

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from stage import DOWN, DOWN_BOOK, LIMIT_S, START_S, TWAP, UP, UP_BOOK, BookSet, eventually, observed, stage
+from stage import DOWN, DOWN_BOOK, LIMIT_S, START_S, TWAP, UP, UP_BOOK, eventually, observed, stage
 
 from common.sim.faults import FaultBoard, FaultFile, Freeze, Hold, read_faults
+from common.sim.script import BookSet
 
 E18 = 10**18
 WISH = {"topic": TWAP, "type": "update"}
@@ -265,7 +266,7 @@ def test_bad_fault_file_changes_nothing_and_a_vanished_one_clears(tmp_path: Path
     assert board.current == (Freeze(channel="rtds"),)
     path.unlink()
     fault_file.look()
-    assert board.current == ()
+    assert not board.current
 
 
 @pytest.mark.parametrize(
