@@ -1,6 +1,7 @@
 """The late book: probability, lag, ladders that never cross."""
 
 import random
+from collections.abc import Sequence
 from decimal import Decimal
 
 from hypothesis import given, settings
@@ -32,7 +33,7 @@ def flat_then_up(jump_s: int) -> PricePath:
     return path
 
 
-def books(events: list[object]) -> dict[str, BookSet]:
+def books(events: Sequence[object]) -> dict[str, BookSet]:
     return {event.token: event for event in events if isinstance(event, BookSet)}
 
 

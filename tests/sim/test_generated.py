@@ -1,6 +1,6 @@
 """Generated markets: order, determinism, settlement by their own ticks, and chances for a late book."""
 
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 from common.sim.generated import generated_script
 from common.sim.script import BookSet, Listed, Observed, Resolved, Step, StrikePublished
@@ -35,7 +35,7 @@ def ticks(steps: list[Step], topic: str, symbol: str) -> dict[int, int]:
 def test_steps_come_in_order_and_never_before_the_start() -> None:
     steps = played()
     assert steps[0].at_ns >= NOW
-    assert all(a.at_ns <= b.at_ns for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a.at_ns <= b.at_ns for a, b in pairwise(steps))
 
 
 def test_same_seed_and_start_give_the_same_stream_and_another_seed_does_not() -> None:
@@ -58,7 +58,7 @@ def test_windows_are_consecutive_and_the_next_two_are_always_listed() -> None:
         starts = [start for _, start in windows]
         assert starts[0] % SECOND == 0
         assert 4 * SECOND < starts[0] - NOW < 8 * SECOND
-        assert [b - a for a, b in zip(starts, starts[1:], strict=False)] == [60 * SECOND] * (len(starts) - 1)
+        assert [b - a for a, b in pairwise(starts)] == [60 * SECOND] * (len(starts) - 1)
         for (at_ns, _), opening in zip(windows[2:], starts, strict=False):
             assert at_ns <= opening
 
