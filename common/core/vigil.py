@@ -6,6 +6,7 @@ event brings its instants on the monotonic clock, and the wall clock only for wh
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 SECOND_NS = 1_000_000_000
 SILENCE_NS = 3 * SECOND_NS
@@ -102,7 +103,7 @@ class HoldOrders:
 class Say:
     """Raise an alert."""
 
-    level: str
+    level: Literal["info", "warning", "critical"]
     code: str
     text: str
 

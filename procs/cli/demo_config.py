@@ -1,0 +1,180 @@
+"""What a demo plays and with which thresholds: the plan, the simulated venue's settings and the configuration file.
+
+Only URLs and thresholds differ from a real run; recorded time is compressed and every limit with it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from common.sim.naming import window_label
+from common.sim.recordings import RecordingInfo, describe, recording_script
+from common.sim.settings import SimSettings
+from common.units import SECOND
+
+WINDOW_S = 60
+SHORTEST_WINDOW_S = 10
+SHORT_RUN_S = 100
+DEFAULT_SECONDS = 150
+RULE_WINDOW_S = 900
+"""The window length the published rule and the simulated venue's defaults are made for."""
+RULE_TIME_LEFT_S = 300
+START_MARGIN_S = 8
+"""Longest time from the plan to the venue's start for which a recording still begins soon."""
+FRAMES_LOOKAHEAD_S = 25 * 3600
+DEMO_ASSETS = ("btc", "eth", "sol", "xrp")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One demo before anything runs."""
+
+    title: str
+    seconds: float | None
+    """None: until the script ends."""
+    cadence: str
+    window_s: int
+    speed: float
+    assets: tuple[str, ...]
+    families: tuple[str, ...]
+    min_time_left_s: float
+    lookahead_s: float
+    sim: SimSettings
+    recording: RecordingInfo | None
+    notes: tuple[str, ...]
+
+
+def generated_plan(seconds: int | None, seed: int, port: int, now_ns: int) -> Plan:
+    """Generated markets: windows of a minute, or as long as lets two of them end within a short run."""
+    run_s = DEFAULT_SECONDS if seconds is None else seconds
+    window_s = WINDOW_S if run_s >= SHORT_RUN_S else max(SHORTEST_WINDOW_S, (run_s - 10) // 2)
+    scale = window_s / RULE_WINDOW_S
+    sim = SimSettings(
+        listen=f"127.0.0.1:{port}",
+        seed=seed,
+        assets=DEMO_ASSETS,
+        window_s=window_s,
+        twap_lookback_s=30,
+        # The relay alone is a second late: a book faster than that could not be beaten by anybody.
+        book_lag_s=max(3.0, 55 * scale),
+        jumps_per_window=2.0,
+        resolution_delay_s=max(2.0, 55 * scale),
+        # A venue that is killed and started again goes on with the same world.
+        starts_at_ns=now_ns,
+    )
+    return Plan(
+        title=f"generated {window_label(window_s)} markets, seed {seed}",
+        seconds=run_s,
+        cadence=window_label(window_s),
+        window_s=window_s,
+        speed=1.0,
+        assets=sim.assets,
+        families=("chainlink",),
+        min_time_left_s=window_s / 3,
+        lookahead_s=3.0 * window_s,
+        sim=sim,
+        recording=None,
+        notes=("prices, books and outcomes are generated from the seed; nothing here happened",),
+    )
+
+
+def recording_plan(path: Path, seconds: int | None, speed: float | None, port: int, now_ns: int) -> Plan:
+    """A recording, compressed; raises RecordingUnreadable or ConfigError when it cannot be played."""
+    info = describe(path)
+    script = recording_script(path, speed, now_ns + START_MARGIN_S * SECOND, seconds=seconds)
+    notes = list(script.notes)
+    left_s = RULE_TIME_LEFT_S
+    if info.cadence_s < RULE_WINDOW_S:
+        left_s = info.cadence_s // 3
+        notes.append(
+            f"windows of {info.cadence_s} s are shorter than the rule's: "
+            f"it demands {left_s} s left instead of {RULE_TIME_LEFT_S}"
+        )
+    exchange_only = info.layout == "quotes"
+    if exchange_only:
+        notes.append("the recording's running price is Binance's: windows are judged by the binance family too")
+    lookahead_s = FRAMES_LOOKAHEAD_S / script.speed if info.layout == "frames" else 3.0 * script.window_s
+    return Plan(
+        title=script.title,
+        seconds=seconds,
+        cadence=script.cadence,
+        window_s=script.window_s,
+        speed=script.speed,
+        assets=info.assets,
+        families=("chainlink", "binance") if exchange_only else ("chainlink",),
+        min_time_left_s=left_s / script.speed,
+        lookahead_s=max(lookahead_s, 60.0),
+        sim=SimSettings(
+            listen=f"127.0.0.1:{port}",
+            mode="recording",
+            path=str(path.resolve()),
+            speed=script.speed,
+            taker_delay_ms=max(1, round(150 / script.speed)),
+        ),
+        recording=info,
+        notes=tuple(notes),
+    )
+
+
+def config_toml(plan: Plan) -> str:
+    """The configuration of the processes: paper mode, every venue URL on the simulated venue."""
+    host, speed = plan.sim.listen, plan.speed
+    lines = [
+        f"# Written by laggard demo: {plan.title}",
+        'mode = "paper"',
+        "",
+        "[markets]",
+        f"assets = {_list(plan.assets)}",
+        f'cadence = "{plan.cadence}"',
+        f"lookahead_s = {_number(plan.lookahead_s)}",
+        "poll_s = 1",
+        "",
+        "[venue]",
+        f'rtds_url = "ws://{host}/rtds"',
+        f'clob_ws_url = "ws://{host}/ws/market"',
+        f'clob_url = "http://{host}/clob"',
+        f'gamma_url = "http://{host}/gamma"',
+        "",
+        "[strategy]",
+        f"families = {_list(plan.families)}",
+        f"min_time_left_s = {_number(plan.min_time_left_s)}",
+        'stake_usd = "10"',
+        f"max_tick_age_s = {_scaled(5, speed, 0.5)}",
+        f"max_book_age_s = {_scaled(10, speed, 0.5)}",
+        f"order_life_s = {_scaled(2, speed, 0.5)}",
+        "",
+        "[risk]",
+        f"max_orders_per_minute = {min(600, round(12 * max(1.0, speed)))}",
+        "",
+        "[paper]",
+        f"max_fill_age_s = {_scaled(5, speed, 0.5)}",
+        "",
+        "[watch]",
+        f"tick_stale_s = {_scaled(20, speed, 3)}",
+        f"tick_dead_s = {_scaled(120, speed, 15)}",
+        f"book_stale_s = {_scaled(30, speed, 3)}",
+        f"book_dead_s = {_scaled(180, speed, 20)}",
+        f"discovery_stale_s = {_scaled(120, speed, 10)}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_files(plan: Plan, state_dir: Path) -> tuple[Path, Path]:
+    """Write configuration and venue settings into the demo's directory; returns their paths."""
+    config_file, sim_file = state_dir / "demo.toml", state_dir / "venue.json"
+    config_file.write_text(config_toml(plan))
+    sim_file.write_bytes(msgspec.json.format(msgspec.json.encode(plan.sim), indent=2))
+    return config_file, sim_file
+
+
+def _scaled(seconds: float, speed: float, floor: float) -> str:
+    return _number(max(floor, seconds / max(1.0, speed)))
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return "[" + ", ".join(f'"{name}"' for name in names) + "]"

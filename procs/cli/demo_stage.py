@@ -1,0 +1,202 @@
+"""The stage of a demo: private directories, a free port, and one supervisord of its own.
+
+It uses the checkout's supervisord.conf where nothing else runs from there, otherwise a copy of it in a private
+directory. Knows nothing of what is played on it.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import xmlrpc.client
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from common.errors import DependencyMissing
+from common.runtime.supervisor import process_table, rpc
+from procs.cli.stack import (
+    Meeting,
+    Stack,
+    is_alive,
+    mute_supervisor_pid,
+    own_stack,
+    prepare,
+    stop_supervisor,
+    supervisor_command,
+    supervisor_environment,
+    supervisor_pid,
+    write_meeting,
+)
+
+START_LIMIT_S = 15.0
+STOP_LIMIT_S = 45.0
+VENUE = "sim:venue"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The directories of one demo."""
+
+    state_dir: Path
+    run_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A supervisord of ours."""
+
+    stack: Stack
+    process: "subprocess.Popen[bytes]"
+    private: bool
+    """It runs from a copy of supervisord.conf in the run directory."""
+
+
+def set_stage(state_dir: Path | None) -> Stage:
+    """Make the private directories; raises DependencyMissing in one line."""
+    wanted = state_dir or _fresh(Path(platformdirs.user_state_path("laggard")))
+    try:
+        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+        wanted.chmod(0o700)
+    except OSError as error:
+        raise DependencyMissing(f"cannot use {wanted}: {error.strerror}; name another with --state") from None
+    return Stage(wanted.resolve(), _short_directory())
+
+
+def _fresh(parent: Path) -> Path:
+    name = f"demo-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    taken = [parent / name, *(parent / f"{name}-{number}" for number in range(2, 100))]
+    return next(path for path in taken if not path.exists())
+
+
+def _short_directory() -> Path:
+    """A private directory whose path leaves room for socket names."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    base = "/tmp"
+    if runtime and len(runtime) <= 40 and os.access(runtime, os.W_OK | os.X_OK):
+        base = runtime
+    try:
+        return Path(tempfile.mkdtemp(prefix=f"laggard-{os.getuid()}-", dir=base))
+    except OSError as error:
+        raise DependencyMissing(f"cannot make a directory in {base}: {error.strerror}; free some space") from None
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def start(stage: Stage, config_file: Path, sim_file: Path) -> Running:
+    """Start supervisord in the foreground, in its own session, and wait until it answers."""
+    extra = {
+        "LAGGARD_CONFIG": str(config_file),
+        "LAGGARD_SIM": str(sim_file),
+        "LAGGARD_STATE_DIR": str(stage.state_dir),
+        "LAGGARD_RUN_DIR": str(stage.run_dir),
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LAGGARD_")}
+    environment = supervisor_environment(kept, extra)
+    meeting = Meeting(str(stage.run_dir), str(stage.state_dir), str(config_file), "demo")
+    failure = ""
+    for stack, private in _candidates(stage):
+        said = stage.state_dir / "supervisord.stderr"
+        with said.open("wb") as stderr:
+            process = subprocess.Popen(
+                supervisor_command(stack, "--nodaemon"),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        if _answers(stack, process):
+            write_meeting(stack, meeting)
+            return Running(stack, process, private)
+        process.kill()
+        process.wait()
+        failure = (said.read_text(errors="replace").strip() or f"it ended with {process.returncode}").splitlines()[-1]
+    raise DependencyMissing(f"supervisord did not start: {failure}")
+
+
+def _candidates(stage: Stage) -> list[tuple[Stack, bool]]:
+    """The checkout's stack when it is free, then a private one."""
+    found = []
+    own = own_stack()
+    if supervisor_pid(own) is None and mute_supervisor_pid(own) is None:
+        with contextlib.suppress(DependencyMissing):
+            prepare(own)
+            found.append((own, False))
+    copy = Stack(stage.run_dir / own.conf.name)
+    shutil.copyfile(own.conf, copy.conf)
+    prepare(copy)
+    return [*found, (copy, True)]
+
+
+def _answers(stack: Stack, process: "subprocess.Popen[bytes]") -> bool:
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        if supervisor_pid(stack) == process.pid:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def start_venue(running: Running) -> None:
+    """Start the simulated venue; raises DependencyMissing when supervisord will not."""
+    try:
+        rpc(running.stack.socket).supervisor.startProcess(VENUE, False)
+    except (OSError, xmlrpc.client.Error) as error:
+        raise DependencyMissing(
+            f"the simulated venue does not start: {error}; see {running.stack.log_dir / 'venue.log'}"
+        ) from None
+
+
+def close(running: Running, stage: Stage) -> list[int]:
+    """Stop supervisord and everything under it; returns the pids that had to be killed."""
+    pids = _pids(running.stack)
+    if running.process.poll() is None and not stop_supervisor(running.stack, running.process.pid, STOP_LIMIT_S):
+        running.process.kill()
+        pids.append(running.process.pid)
+    running.process.wait()
+    left = [pid for pid in pids if is_alive(pid) and _is_ours(pid, stage)]
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(FileNotFoundError):
+        running.stack.meeting_file.unlink()
+    return left
+
+
+def _pids(stack: Stack) -> list[int]:
+    try:
+        return [row.pid for row in process_table(rpc(stack.socket)) if row.pid]
+    except (OSError, xmlrpc.client.Error):
+        return []
+
+
+def _is_ours(pid: int, stage: Stage) -> bool:
+    """A pid may have been given to somebody else meanwhile: the environment tells whose it is."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"LAGGARD_RUN_DIR={stage.run_dir}".encode() in environment.split(b"\0")
+
+
+def leave(running: Running, stage: Stage) -> Path:
+    """Remove the run directory; returns where the logs are."""
+    logs = running.stack.log_dir
+    if running.private:
+        kept = stage.state_dir / "log"
+        shutil.copytree(logs, kept, dirs_exist_ok=True)
+        logs = kept
+    shutil.rmtree(stage.run_dir, ignore_errors=True)
+    return logs

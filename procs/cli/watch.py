@@ -1,0 +1,102 @@
+"""``laggard watch``: follows the bus and shows the board, live on a terminal, as lines elsewhere. Changes nothing."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import msgspec
+import zmq.asyncio
+from rich.live import Live
+
+from common.messages import Envelope
+from common.runtime.bus import Subscriber
+from common.runtime.clock import Clock
+from procs.cli.asking import find_place
+from procs.cli.board import Board, plain_lines, render, summary, take
+from procs.cli.show import JSON_SCHEMA, console
+
+SOURCES = ("oracle-rtds", "books", "strategist", "executor", "recorder", "sentinel")
+REFRESH_S = 0.25
+PLAIN_EVERY_S = 10
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object after --seconds instead of a table.")
+@click.option("--seconds", type=click.IntRange(min=1), help="End after this long; otherwise until Ctrl-C.")
+def watch(as_json: bool, seconds: int | None) -> int:
+    """Follow windows, prices, books, verdicts, orders, positions, profit and loss, and the age of every feed."""
+    board = Board()
+    place = find_place()
+    asyncio.run(_follow(place.run_dir, board, seconds if seconds or not as_json else 2, quiet=as_json))
+    if as_json:
+        _print_json(board)
+    return 0
+
+
+async def _follow(run_dir: Path, board: Board, seconds: int | None, *, quiet: bool) -> None:
+    ctx = zmq.asyncio.Context()
+    lively = not quiet and sys.stdout.isatty()
+    try:
+        async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
+            tasks.create_task(hear(ctx, run_dir, board, click.echo if not quiet and not lively else None))
+            if lively:
+                tasks.create_task(show_live(board))
+            elif not quiet:
+                tasks.create_task(_show_lines(board))
+    except TimeoutError:
+        pass
+    finally:
+        ctx.destroy(linger=0)
+
+
+async def hear(
+    ctx: zmq.asyncio.Context,
+    run_dir: Path,
+    board: Board,
+    tell: Callable[[str], None] | None,
+    also: Callable[[Envelope], None] | None = None,
+) -> None:
+    """Keep the board up to date until cancelled; ``tell`` gets news as lines, ``also`` every message."""
+    subscriber = Subscriber(ctx, run_dir, "watch", SOURCES, Clock())
+    while True:
+        for envelope in await subscriber.receive():
+            line = take(board, envelope)
+            if line is not None and tell is not None:
+                tell(line)
+            if also is not None:
+                also(envelope)
+
+
+async def show_live(board: Board) -> None:
+    """Draw the board on the terminal until cancelled."""
+    clock = Clock()
+    with Live(console=console(), auto_refresh=False, screen=False) as live:
+        while True:
+            live.update(render(board, clock.wall_ns(), clock.mono_ns()), refresh=True)
+            await asyncio.sleep(REFRESH_S)
+
+
+async def _show_lines(board: Board) -> None:
+    while True:
+        await asyncio.sleep(PLAIN_EVERY_S)
+        for line in plain_lines(board, Clock().wall_ns()):
+            click.echo(line)
+
+
+def _print_json(board: Board) -> None:
+    fields = {
+        "schema": JSON_SCHEMA,
+        "kind": "watch",
+        "summary": summary(board, Clock().wall_ns()),
+        "windows": list(board.views.values()),
+        "verdicts": list(board.verdicts.values()),
+        "orders": list(board.orders.values()),
+        "positions": list(board.positions.values()),
+        "account": board.account,
+        "posture": board.posture,
+        "processes": {role: beat for role, (_, beat) in board.health.items()},
+        "prices": {f"{asset}.{kind}": tick for (asset, kind), tick in board.prices.items()},
+    }
+    click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
