@@ -1,0 +1,74 @@
+"""Where laggard keeps its things: state, sockets and locks, logs and tapes. Makes private directories."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from common.errors import DependencyMissing
+from common.runtime.endpoints import ROLES, answer_endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Absolute places on disk."""
+
+    state_dir: Path
+    run_dir: Path
+
+    @property
+    def journal_file(self) -> Path:
+        """The executor's journal."""
+        return self.state_dir / "journal.sqlite"
+
+    @property
+    def tape_dir(self) -> Path:
+        """Recorded frames and bus messages."""
+        return self.state_dir / "tapes"
+
+
+def default_config_file() -> Path:
+    """The configuration file that is read when none is named."""
+    return Path(platformdirs.user_config_dir("laggard")) / "config.toml"
+
+
+def make_paths(state_dir: str | None, run_dir: str | None) -> Paths:
+    """Absolute places; what is not given follows the XDG directories."""
+    state = Path(state_dir or platformdirs.user_state_dir("laggard")).expanduser().absolute()
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    default_run = Path(runtime) / "laggard" if runtime else state / "run"
+    return Paths(state, Path(run_dir).expanduser().absolute() if run_dir else default_run)
+
+
+def prepare(paths: Paths) -> None:
+    """Make the directories, private to this user; raises DependencyMissing with one line when that fails."""
+    for directory in (paths.state_dir, paths.run_dir, paths.tape_dir):
+        private_directory(directory)
+    for role in ROLES:
+        answer_endpoint(paths.run_dir, role)
+
+
+def private_directory(directory: Path) -> None:
+    """Make one directory with mode 0700, or tighten it; refuses somebody else's and unwritable ones."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = directory.stat()
+    except OSError as error:
+        raise DependencyMissing(
+            f"cannot use the directory {directory}: {error.strerror}; make it or name another"
+        ) from error
+    if not stat.S_ISDIR(facts.st_mode):
+        raise DependencyMissing(f"{directory} is not a directory; move it away or name another")
+    if facts.st_uid != os.geteuid():
+        raise DependencyMissing(
+            f"the directory {directory} belongs to user {facts.st_uid}, not to you ({os.geteuid()}); name another"
+        )
+    if facts.st_mode & 0o777 != 0o700:
+        try:
+            directory.chmod(0o700)
+        except OSError as error:
+            raise DependencyMissing(f"cannot make {directory} private (0700): {error.strerror}") from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise DependencyMissing(f"cannot write to {directory}; make it writable for you or name another")
