@@ -1,4 +1,7 @@
-"""The executor's state, the facts that change it and the effects it asks for. No rule lives here."""
+"""The executor's state, the facts that change it and the effects it asks for. No rule lives here.
+
+All commits among the effects of one step belong into one transaction, and come before everything else.
+"""
 
 import msgspec
 
@@ -28,8 +31,6 @@ class Order(msgspec.Struct, frozen=True):
     decided_ns: int
     cause: str
     verdict_number: int
-    due_mono_ns: int = 0
-    """When the venue's taker delay is over; 0 for an order of an earlier run."""
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -57,12 +58,13 @@ class State(msgspec.Struct, frozen=True):
 
     strategy: StrategySettings
     limits: RiskLimits
-    max_fill_age_ns: int
     books: Books
     posture: PostureState
-    markets: dict[str, MarketState]
+    posture_saved: bool = True
+    """False while the journal could not take it: it is tried again each second."""
+    markets: dict[str, MarketState] = {}
     """By window."""
-    quotes: dict[str, BookState]
+    quotes: dict[str, BookState] = {}
     """By token."""
     incomplete: bool = False
     """Messages of ``books`` are missing and not yet repaired: nothing is decided on what is left."""
@@ -70,9 +72,50 @@ class State(msgspec.Struct, frozen=True):
     """Monotonic instants of recent orders."""
 
 
+class VenueFill(msgspec.Struct, frozen=True):
+    """One fill as the venue tells it; the cost is without the fee."""
+
+    trade_id: str
+    price4: int
+    size6: int
+    cost_usd6: int
+    fee_usd6: int
+
+
+class Matched(msgspec.Struct, frozen=True):
+    """The venue took the order; what it did not fill at once is killed."""
+
+    fills: tuple[VenueFill, ...]
+
+
+class DefiniteNo(msgspec.Struct, frozen=True):
+    """The venue did not take it and never will."""
+
+    code: str
+    text: str
+
+
+class NotSent(msgspec.Struct, frozen=True):
+    """It never left this machine."""
+
+    text: str
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """It may or may not have been taken: only the venue can tell, and the window stays blocked until it does."""
+
+    text: str
+
+
+VenueAnswer = Matched | DefiniteNo | NotSent | Unknown
+
+
 class Submitted(msgspec.Struct, frozen=True):
+    """A wish reached us; ``order_id`` is what its order would be called."""
+
     submit: Submit
     request_id: str
+    order_id: str
 
 
 class MarketSeen(msgspec.Struct, frozen=True):
@@ -89,10 +132,11 @@ class Completeness(msgspec.Struct, frozen=True):
     incomplete: bool
 
 
-class DueReached(msgspec.Struct, frozen=True):
-    """The taker delay of this order is over."""
+class Answered(msgspec.Struct, frozen=True):
+    """What the venue says became of an order."""
 
     intent_id: str
+    answer: VenueAnswer
 
 
 class PostureAsked(msgspec.Struct, frozen=True):
@@ -107,7 +151,7 @@ class Restarted(msgspec.Struct, frozen=True):
 
 
 class SecondPassed(msgspec.Struct, frozen=True):
-    """Time for what nobody reports: overdue orders, old markets."""
+    """Time for what nobody reports: an unsaved posture, markets of the past."""
 
 
 class JournalFailed(msgspec.Struct, frozen=True):
@@ -127,7 +171,7 @@ Event = (
     | MarketSeen
     | BookSeen
     | Completeness
-    | DueReached
+    | Answered
     | PostureAsked
     | Restarted
     | SecondPassed
@@ -166,11 +210,11 @@ class CommitPosture(msgspec.Struct, frozen=True):
     request_id: str = ""
 
 
-class ScheduleMatch(msgspec.Struct, frozen=True):
-    """Say DueReached at this monotonic instant."""
+class Place(msgspec.Struct, frozen=True):
+    """Send a journalled order to the venue and report its answer."""
 
-    intent_id: str
-    at_mono_ns: int
+    order: Order
+    market: MarketState
 
 
 class PublishOrder(msgspec.Struct, frozen=True):
@@ -211,7 +255,7 @@ class Refuse(msgspec.Struct, frozen=True):
 Commit = CommitIntent | CommitFills | CommitKill | CommitSettlement | CommitPosture
 Effect = (
     Commit
-    | ScheduleMatch
+    | Place
     | PublishOrder
     | PublishFill
     | PublishPosition

@@ -15,7 +15,17 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from common.core.ledger import Entry, Line
-from common.core.order_state import Books, Order, Settlement
+from common.core.order_state import (
+    Books,
+    Commit,
+    CommitFills,
+    CommitIntent,
+    CommitKill,
+    CommitPosture,
+    CommitSettlement,
+    Order,
+    Settlement,
+)
 from common.errors import DependencyMissing, InvariantBroken
 from common.messages import Accepted, Answer, Fill, OrderState, PositionState, PostureState
 from common.store import journal_schema
@@ -80,8 +90,12 @@ class Journal:
             books = Books(
                 orders={order.state.intent_id: order for order in orders},
                 positions={(position.window, position.outcome): position for position, _ in held},
-                settlements=tuple(Settlement(position, at_ns) for position, at_ns in held if position.settled),
-                fills=tuple(_struct(row, Fill) for row in self._rows("SELECT * FROM fills ORDER BY at_ns, rowid")),
+                settlements=tuple(
+                    Settlement(position, at_ns) for position, at_ns in held if position.settled
+                ),
+                fills=tuple(
+                    _struct(row, Fill) for row in self._rows("SELECT * FROM fills ORDER BY at_ns, rowid")
+                ),
                 entries=self._entries(),
                 bankroll_usd6=account[1],
             )
@@ -103,81 +117,21 @@ class Journal:
             ).fetchone()
         return int(row[0])
 
-    def commit_intent(self, order: Order, request_id: str) -> None:
-        """A new order and the answer to whoever asked for it."""
-        state = order.state
+    def commit(self, *commits: Commit) -> None:
+        """Everything one step decided, in one transaction: all of it or nothing."""
         with self._transaction() as connection:
-            values = _fields(state, _ORDER_FIELDS) | _fields(order, _ORDER_EXTRAS)
-            _insert(connection, "orders", values)
-            _insert_answer(connection, request_id, Accepted(order_id=state.order_id), state.created_ns)
-
-    def commit_fills(
-        self, order: Order, fills: Iterable[Fill], position: PositionState, entries: Iterable[Entry]
-    ) -> None:
-        """What became of a working order: its fills, the position they make and their booking, together."""
-        with self._transaction() as connection:
-            self._finish_order(connection, order)
-            for fill in fills:
-                _insert(connection, "fills", _fields(fill, _FILL_FIELDS))
-            connection.execute(
-                f"INSERT INTO positions ({', '.join(_POSITION_FIELDS)}) VALUES ({_marks(_POSITION_FIELDS)}) "
-                "ON CONFLICT (window, outcome) DO UPDATE SET size6 = excluded.size6, "
-                "cost_usd6 = excluded.cost_usd6, fee_usd6 = excluded.fee_usd6 WHERE settled = 0",
-                tuple(_fields(position, _POSITION_FIELDS).values()),
-            )
-            if connection.execute("SELECT changes()").fetchone()[0] != 1:
-                raise InvariantBroken(f"journal: {position.window} {position.outcome} is settled; no fill can follow")
-            _insert_entries(connection, entries)
-
-    def commit_kill(self, order: Order) -> None:
-        """A working order that ended without a fill."""
-        with self._transaction() as connection:
-            self._finish_order(connection, order)
-
-    def commit_settlement(self, settlement: Settlement, entry: Entry) -> None:
-        """An open position settled, and its payout booked; raises InvariantBroken when it was settled before."""
-        position = settlement.position
-        with self._transaction() as connection:
-            changed = connection.execute(
-                "UPDATE positions SET settled = 1, official = ?, payout_usd6 = ?, pnl_usd6 = ?, settled_ns = ? "
-                "WHERE window = ? AND outcome = ? AND settled = 0",
-                (
-                    position.official,
-                    position.payout_usd6,
-                    position.pnl_usd6,
-                    settlement.at_ns,
-                    position.window,
-                    position.outcome,
-                ),
-            ).rowcount
-            if changed != 1:
-                raise InvariantBroken(f"journal: {position.window} {position.outcome} is not an open position")
-            _insert_entries(connection, (entry,))
-
-    def commit_posture(self, posture: PostureState, request_id: str = "") -> None:
-        """A new posture; the earlier ones stay as history."""
-        with self._transaction() as connection:
-            _insert(connection, "postures", _fields(posture, _POSTURE_FIELDS))
-            if request_id:
-                _insert_answer(connection, request_id, Accepted(text=posture.posture), posture.since_ns)
-
-    def _finish_order(self, connection: sqlite3.Connection, order: Order) -> None:
-        state = order.state
-        changed = connection.execute(
-            "UPDATE orders SET status = ?, reason = ?, filled_size6 = ?, cost_usd6 = ?, fee_usd6 = ?, "
-            "updated_ns = ? WHERE order_id = ? AND status = 'working'",
-            (
-                state.status,
-                state.reason,
-                state.filled_size6,
-                state.cost_usd6,
-                state.fee_usd6,
-                state.updated_ns,
-                state.order_id,
-            ),
-        ).rowcount
-        if changed != 1:
-            raise InvariantBroken(f"journal: order {state.order_id} is not working; its end was decided before")
+            for commit in commits:
+                match commit:
+                    case CommitIntent():
+                        _add_order(connection, commit)
+                    case CommitFills():
+                        _add_fills(connection, commit)
+                    case CommitKill():
+                        _finish_order(connection, commit.order)
+                    case CommitSettlement():
+                        _settle(connection, commit)
+                    case CommitPosture():
+                        _add_posture(connection, commit)
 
     def _entries(self) -> tuple[Entry, ...]:
         lines: dict[int, list[Line]] = {}
@@ -247,7 +201,9 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
             f"journal: {path} is corrupt ({found[0]}); nothing was changed: copy it, restore a good copy, start again"
         )
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-        raise DependencyMissing(f"journal: {path} is on a file system without shared memory; move the state directory")
+        raise DependencyMissing(
+            f"journal: {path} is on a file system without shared memory; move the state directory"
+        )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     journal_schema.prepare(connection, str(path))
@@ -287,6 +243,73 @@ def _translated(path: Path, verb: str) -> Iterator[None]:
         ) from error
 
 
+def _add_order(connection: sqlite3.Connection, commit: CommitIntent) -> None:
+    state = commit.order.state
+    _insert(connection, "orders", _fields(state, _ORDER_FIELDS) | _fields(commit.order, _ORDER_EXTRAS))
+    _insert_answer(connection, commit.request_id, Accepted(order_id=state.order_id), state.created_ns)
+
+
+def _add_fills(connection: sqlite3.Connection, commit: CommitFills) -> None:
+    _finish_order(connection, commit.order)
+    for fill in commit.fills:
+        _insert(connection, "fills", _fields(fill, _FILL_FIELDS))
+    position = commit.position
+    changed = connection.execute(
+        f"INSERT INTO positions ({', '.join(_POSITION_FIELDS)}) VALUES ({_marks(_POSITION_FIELDS)}) "
+        "ON CONFLICT (window, outcome) DO UPDATE SET size6 = excluded.size6, "
+        "cost_usd6 = excluded.cost_usd6, fee_usd6 = excluded.fee_usd6 WHERE settled = 0",
+        tuple(_fields(position, _POSITION_FIELDS).values()),
+    ).rowcount
+    if changed != 1:
+        raise InvariantBroken(f"journal: {position.window} {position.outcome} is settled; no fill can follow")
+    _insert_entries(connection, commit.entries)
+
+
+def _finish_order(connection: sqlite3.Connection, order: Order) -> None:
+    state = order.state
+    changed = connection.execute(
+        "UPDATE orders SET status = ?, reason = ?, filled_size6 = ?, cost_usd6 = ?, fee_usd6 = ?, "
+        "updated_ns = ? WHERE order_id = ? AND status = 'working'",
+        (
+            state.status,
+            state.reason,
+            state.filled_size6,
+            state.cost_usd6,
+            state.fee_usd6,
+            state.updated_ns,
+            state.order_id,
+        ),
+    ).rowcount
+    if changed != 1:
+        raise InvariantBroken(f"journal: order {state.order_id} is not working; its end was decided before")
+
+
+def _settle(connection: sqlite3.Connection, commit: CommitSettlement) -> None:
+    position = commit.settlement.position
+    changed = connection.execute(
+        "UPDATE positions SET settled = 1, official = ?, payout_usd6 = ?, pnl_usd6 = ?, settled_ns = ? "
+        "WHERE window = ? AND outcome = ? AND settled = 0",
+        (
+            position.official,
+            position.payout_usd6,
+            position.pnl_usd6,
+            commit.settlement.at_ns,
+            position.window,
+            position.outcome,
+        ),
+    ).rowcount
+    if changed != 1:
+        raise InvariantBroken(f"journal: {position.window} {position.outcome} is not an open position")
+    _insert_entries(connection, (commit.entry,))
+
+
+def _add_posture(connection: sqlite3.Connection, commit: CommitPosture) -> None:
+    posture = commit.posture
+    _insert(connection, "postures", _fields(posture, _POSTURE_FIELDS))
+    if commit.request_id:
+        _insert_answer(connection, commit.request_id, Accepted(text=posture.posture), posture.since_ns)
+
+
 def _fields(struct: msgspec.Struct, names: Iterable[str]) -> dict[str, object]:
     return {name: getattr(struct, name) for name in names}
 
@@ -296,7 +319,9 @@ def _marks(names: Iterable[str]) -> str:
 
 
 def _insert(connection: sqlite3.Connection, table: str, values: dict[str, object]) -> None:
-    connection.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({_marks(values)})", tuple(values.values()))
+    connection.execute(
+        f"INSERT INTO {table} ({', '.join(values)}) VALUES ({_marks(values)})", tuple(values.values())
+    )
 
 
 def _insert_entries(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
@@ -309,7 +334,9 @@ def _insert_entries(connection: sqlite3.Connection, entries: Iterable[Entry]) ->
 
 def _insert_answer(connection: sqlite3.Connection, request_id: str, answer: Answer, at_ns: int) -> None:
     _insert(
-        connection, "answers", {"request_id": request_id, "answer": msgspec.msgpack.encode(answer), "at_ns": at_ns}
+        connection,
+        "answers",
+        {"request_id": request_id, "answer": msgspec.msgpack.encode(answer), "at_ns": at_ns},
     )
 
 

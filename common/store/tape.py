@@ -181,5 +181,7 @@ def _open(directory: Path, number: int) -> tuple[str, BinaryIO]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise DependencyMissing(f"tape: {path} cannot be read ({error.strerror}); check its owner") from error
+            raise DependencyMissing(
+                f"tape: {path} cannot be read ({error.strerror}); check its owner"
+            ) from error
     raise DependencyMissing(f"tape: segment {number} vanished from {directory} while it was being read")

@@ -170,7 +170,9 @@ def seal(path: Path) -> Path:
         path.unlink()
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise DependencyMissing(f"tape: {path} cannot be compressed ({error.strerror}); it stays as it is") from error
+        raise DependencyMissing(
+            f"tape: {path} cannot be compressed ({error.strerror}); it stays as it is"
+        ) from error
     return sealed
 
 

@@ -12,7 +12,15 @@ import msgspec
 import pytest
 
 from common.core import ledger
-from common.core.order_state import Order, Settlement
+from common.core.order_state import (
+    CommitFills,
+    CommitIntent,
+    CommitKill,
+    CommitPosture,
+    CommitSettlement,
+    Order,
+    Settlement,
+)
 from common.core.portfolio import apply_fill, settle
 from common.errors import DependencyMissing, InvariantBroken
 from common.messages import Accepted, Fill, OrderState, PositionState, PostureState
@@ -42,7 +50,9 @@ def order(status: str = "working", window: str = WINDOW, **changes: object) -> O
         "updated_ns": 100,
     }
     state = OrderState(**{**plain, **changes})  # type: ignore[arg-type]
-    return Order(state=state, strategy="lag", worst_usd6=10_700_000, decided_ns=99, cause="a/b/1", verdict_number=3)
+    return Order(
+        state=state, strategy="lag", worst_usd6=10_700_000, decided_ns=99, cause="a/b/1", verdict_number=3
+    )
 
 
 def fill(number: int = 0) -> Fill:
@@ -72,7 +82,11 @@ def held(*fills: Fill) -> PositionState:
 def filled(*fills: Fill) -> Order:
     position = held(*fills)
     return order(
-        "filled", filled_size6=position.size6, cost_usd6=position.cost_usd6, fee_usd6=position.fee_usd6, updated_ns=300
+        "filled",
+        filled_size6=position.size6,
+        cost_usd6=position.cost_usd6,
+        fee_usd6=position.fee_usd6,
+        updated_ns=300,
     )
 
 
@@ -102,9 +116,9 @@ def _parts(journal: Journal) -> tuple[sqlite3.Connection, int]:
 
 def commit_all(journal: Journal) -> None:
     fills = (fill(0), fill(1))
-    journal.commit_intent(order(), "r-1")
-    entries = [ledger.bought(2 + n, one) for n, one in enumerate(fills)]
-    journal.commit_fills(filled(*fills), fills, held(*fills), entries)
+    journal.commit(CommitIntent(order(), "r-1"))
+    entries = tuple(ledger.bought(2 + n, one) for n, one in enumerate(fills))
+    journal.commit(CommitFills(filled(*fills), fills, held(*fills), entries))
 
 
 def test_a_new_journal_has_no_account(path: Path) -> None:
@@ -121,8 +135,8 @@ def test_the_files_are_for_the_owner_alone(journal: Journal) -> None:
 def test_everything_comes_back(journal: Journal) -> None:
     commit_all(journal)
     settlement = Settlement(settle(held(fill(0), fill(1)), "up"), 1_000)
-    journal.commit_settlement(settlement, ledger.settled(4, 1_000, settlement.position))
-    journal.commit_posture(msgspec.structs.replace(POSTURE, posture="paused", since_ns=7), "r-2")
+    journal.commit(CommitSettlement(settlement, ledger.settled(4, 1_000, settlement.position)))
+    journal.commit(CommitPosture(msgspec.structs.replace(POSTURE, posture="paused", since_ns=7), "r-2"))
     found = reopened(journal).read()
     assert found is not None
     books = found.books
@@ -137,7 +151,7 @@ def test_everything_comes_back(journal: Journal) -> None:
 
 
 def test_answers_survive_a_restart_for_a_day(journal: Journal) -> None:
-    journal.commit_intent(order(), "r-1")
+    journal.commit(CommitIntent(order(), "r-1"))
     assert reopened(journal).answer("r-1") == Accepted(order_id=f"o-{WINDOW}")
     assert journal.answer("r-2") is None
     journal.close()
@@ -156,10 +170,10 @@ def open_position(journal: Journal) -> PositionState:
 
 
 TWICE: list[Callable[[Journal], None]] = [
-    lambda j: j.commit_intent(order(), "r-9"),
-    lambda j: j.commit_intent(order(order_id="other", intent_id=f"{WINDOW}/down/lag"), "r-9"),
-    lambda j: j.commit_fills(filled(fill(2)), (fill(2),), held(fill(2)), (ledger.bought(9, fill(2)),)),
-    lambda j: j.commit_kill(order("killed")),
+    lambda j: j.commit(CommitIntent(order(), "r-9")),
+    lambda j: j.commit(CommitIntent(order(order_id="other", intent_id=f"{WINDOW}/down/lag"), "r-9")),
+    lambda j: j.commit(CommitFills(filled(fill(2)), (fill(2),), held(fill(2)), (ledger.bought(9, fill(2)),))),
+    lambda j: j.commit(CommitKill(order("killed"))),
     lambda j: j.open_account("paper", 5, ledger.opening(9, 1, 5), POSTURE),
 ]
 
@@ -177,33 +191,33 @@ def test_nothing_happens_twice(journal: Journal, again: Callable[[Journal], None
 def test_a_repeated_trade_id_changes_nothing_at_all(journal: Journal) -> None:
     commit_all(journal)
     other = "eth-updown-15m-1900000000"
-    journal.commit_intent(order(window=other), "r-5")
+    journal.commit(CommitIntent(order(window=other), "r-5"))
     before = snapshot(journal)
     with pytest.raises(InvariantBroken):
-        journal.commit_fills(order("filled", window=other), (fill(0),), held(fill(0)), ())
+        journal.commit(CommitFills(order("filled", window=other), (fill(0),), held(fill(0)), ()))
     assert snapshot(journal) == before
 
 
 def test_a_position_is_settled_once(journal: Journal) -> None:
     settlement = Settlement(settle(open_position(journal), "up"), 1_000)
-    journal.commit_settlement(settlement, ledger.settled(4, 1_000, settlement.position))
+    journal.commit(CommitSettlement(settlement, ledger.settled(4, 1_000, settlement.position)))
     before = snapshot(journal)
     with pytest.raises(InvariantBroken):
-        journal.commit_settlement(settlement, ledger.settled(5, 1_001, settlement.position))
+        journal.commit(CommitSettlement(settlement, ledger.settled(5, 1_001, settlement.position)))
     assert snapshot(journal) == before
 
 
 def test_no_fill_enters_a_settled_position(journal: Journal) -> None:
     settlement = Settlement(settle(open_position(journal), "up"), 1_000)
-    journal.commit_settlement(settlement, ledger.settled(4, 1_000, settlement.position))
+    journal.commit(CommitSettlement(settlement, ledger.settled(4, 1_000, settlement.position)))
     second = order(order_id="o-2", intent_id=f"{WINDOW}/up/other")
     second = msgspec.structs.replace(second, strategy="other")
-    journal.commit_intent(second, "r-6")
+    journal.commit(CommitIntent(second, "r-6"))
     before = snapshot(journal)
     late = msgspec.structs.replace(fill(7), order_id="o-2")
     done = msgspec.structs.replace(second, state=msgspec.structs.replace(second.state, status="filled"))
     with pytest.raises(InvariantBroken, match="settled"):
-        journal.commit_fills(done, (late,), held(late), (ledger.bought(9, late),))
+        journal.commit(CommitFills(done, (late,), held(late), (ledger.bought(9, late),)))
     assert snapshot(journal) == before
 
 
@@ -234,10 +248,10 @@ def test_a_journal_locked_by_another_program_is_refused_and_kept(journal: Journa
     other = sqlite3.connect(journal.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(DependencyMissing, match="locked"):
-        journal.commit_intent(order(), "r-1")
+        journal.commit(CommitIntent(order(), "r-1"))
     other.execute("ROLLBACK")
     other.close()
-    journal.commit_intent(order(), "r-1")
+    journal.commit(CommitIntent(order(), "r-1"))
     assert journal.answer("r-1") is not None
 
 
@@ -273,7 +287,7 @@ def test_a_file_that_is_no_database_is_refused_and_kept(path: Path) -> None:
 
 def test_a_corrupt_page_is_found_at_opening(journal: Journal) -> None:
     for number in range(200):
-        journal.commit_posture(msgspec.structs.replace(POSTURE, reason="x" * 200, since_ns=number))
+        journal.commit(CommitPosture(msgspec.structs.replace(POSTURE, reason="x" * 200, since_ns=number)))
     journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     journal.close()
     content = bytearray(journal.path.read_bytes())
@@ -299,6 +313,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_journal import POSTURE, order
 from common.core import ledger
+from common.core.order_state import CommitIntent, CommitPosture
 from common.errors import DependencyMissing
 from common.store.journal import open_journal
 import msgspec
@@ -309,12 +324,12 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
 done = 0
 try:
     while True:
-        journal.commit_posture(msgspec.structs.replace(POSTURE, reason="x" * 2000, since_ns=done))
+        journal.commit(CommitPosture(msgspec.structs.replace(POSTURE, reason="x" * 2000, since_ns=done)))
         done += 1
 except DependencyMissing as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-journal.commit_intent(order(), "r-1")
+journal.commit(CommitIntent(order(), "r-1"))
 print(done)
 """
 
@@ -344,11 +359,12 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_journal import POSTURE, commit_all, fill, filled, held, order
 from common.core import ledger
+from common.core.order_state import CommitFills, CommitIntent
 from common.store.journal import open_journal
 
 journal = open_journal(Path({path!r}), now_wall_ns=0)
 journal.open_account("paper", 5, ledger.opening(1, 1, 5), POSTURE)
-journal.commit_intent(order(), "r-1")
+journal.commit(CommitIntent(order(), "r-1"))
 at = int(sys.argv[1])
 if at == 0:
     os.kill(os.getpid(), 9)
@@ -360,7 +376,7 @@ def trace(statement):
         os.kill(os.getpid(), 9)
 journal._connection.set_trace_callback(trace)
 fills = (fill(0), fill(1))
-journal.commit_fills(filled(*fills), fills, held(*fills), [ledger.bought(2 + n, f) for n, f in enumerate(fills)])
+journal.commit(CommitFills(filled(*fills), fills, held(*fills), tuple(ledger.bought(2 + n, f) for n, f in enumerate(fills))))
 os.kill(os.getpid(), 9)
 """
 
@@ -369,7 +385,10 @@ os.kill(os.getpid(), 9)
 def test_a_kill_at_any_statement_leaves_all_or_nothing(path: Path, at: int) -> None:
     script = KILLED.format(tests=str(Path(__file__).parent), path=str(path))
     child = subprocess.run(
-        [sys.executable, "-c", script, str(at)], timeout=60, check=False, cwd=Path(__file__).resolve().parents[2]
+        [sys.executable, "-c", script, str(at)],
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).resolve().parents[2],
     )
     assert child.returncode == -9
     journal = open_journal(path, now_wall_ns=0)
