@@ -1,7 +1,7 @@
 """The sentinel: supervisord's event listener that watches heartbeats, crash loops and programs given up.
 
-A thread speaks the listener's protocol on the real stdin and stdout, another owns the connection to supervisord;
-the process itself decides nothing (``common.core.vigil`` does). Nothing else may ever reach the real stdout.
+A thread speaks the listener's protocol on the real stdin and stdout, another owns the connection to
+supervisord; ``common.core.vigil`` decides. Nothing else may ever reach the real stdout.
 """
 
 import asyncio
@@ -11,11 +11,13 @@ import os
 import queue
 import sys
 import threading
-import xmlrpc.client
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
+from xmlrpc.client import Fault, ServerProxy
 
+import msgspec
+import zmq
 from supervisor import childutils
 
 from common.core.vigil import (
@@ -35,17 +37,17 @@ from common.core.vigil import (
     step,
 )
 from common.errors import CallRefused, CallTimedOut, DependencyMissing
-from common.messages import Alert, Heartbeat, SetPosture
+from common.messages import Alert, Envelope, Heartbeat, SetPosture
 from common.runtime.calls import call
-from common.runtime.endpoints import ROLES
+from common.runtime.endpoints import ROLES, publish_endpoint
 from common.runtime.shell import Process, run
-from common.runtime.supervisor import process_table, rpc
+from common.runtime.supervisor import UNREACHABLE, process_table, rpc
 
 ROLE = "sentinel"
 POLL_S = 0.12
 """How often the process table is read, which also keeps supervisord's loop awake."""
-SELF_STARTED = frozenset({ROLE, "venue"})
-"""Programs that send no heartbeat to the sentinel: itself, and the simulated venue, which is not laggard's."""
+UNWATCHED = frozenset({ROLE, "venue"})
+"""Programs that send no heartbeat to the sentinel: itself, and the simulated venue."""
 POSTURE_TRIES = 5
 
 
@@ -61,7 +63,9 @@ def take_protocol() -> tuple[TextIO, TextIO]:
     return events, answers
 
 
-def listen(events: TextIO, answers: TextIO, tell: Callable[[str, str], None], ended: Callable[[], None]) -> None:
+def listen(
+    events: TextIO, answers: TextIO, tell: Callable[[str, str], None], ended: Callable[[], None]
+) -> None:
     """Speak the listener's protocol until supervisord closes it; ``tell`` gets program and state."""
     while True:
         try:
@@ -100,13 +104,11 @@ def attend(
         try:
             if order is not None:
                 carry_out(server, names.get(order.name, order.name), order)
-            rows = tuple(
-                Row(row.name, row.group, row.state, row.pid, row.exit_status) for row in process_table(server)
-            )
-        except xmlrpc.client.Fault as fault:
+            rows = tuple(Row(row.name, row.group, row.state, row.pid) for row in process_table(server))
+        except Fault as fault:
             # The program changed state meanwhile: the next table shows what is true now.
             failed(f"{type(order).__name__} {order.name if order else ''}: {fault.faultString}")
-        except (OSError, xmlrpc.client.Error) as error:
+        except UNREACHABLE as error:
             failed(f"supervisord does not answer: {error}")
             server = rpc(socket_path)
         else:
@@ -114,7 +116,7 @@ def attend(
             tell(rows)
 
 
-def carry_out(server: xmlrpc.client.ServerProxy, name: str, order: Order) -> None:
+def carry_out(server: ServerProxy, name: str, order: Order) -> None:
     """One order by RPC; a signal only reaches the process it was meant for."""
     supervisor = server.supervisor
     if isinstance(order, Stop):
@@ -159,14 +161,24 @@ async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
         loop.call_soon_threadsafe(process.stopping.set)
 
     async def hear() -> None:
-        subscriber = process.subscribe(*(role for role in ROLES if role not in SELF_STARTED))
+        # Not the counting subscriber: of all that is published the sentinel wants the heartbeats alone.
+        socket = process.ctx.socket(zmq.SUB)
+        socket.linger = 0
+        socket.reconnect_ivl = 10
+        socket.subscribe(b"health.")
+        for role in ROLES:
+            if role not in UNWATCHED:
+                socket.connect(publish_endpoint(process.run_dir, role))
+        decoder = msgspec.msgpack.Decoder(Envelope)
         while True:
-            for envelope in await subscriber.receive():
-                if isinstance(envelope.body, Heartbeat):
-                    put_beat(envelope.body)
-
-    def put_beat(beat: Heartbeat) -> None:
-        inbox.put_nowait(Beat(process.clock.mono_ns(), beat.role, beat.pid))
+            frames = await socket.recv_multipart()
+            try:
+                body = decoder.decode(frames[-1]).body
+            except msgspec.DecodeError:
+                process.count("unreadable_heartbeats")
+                continue
+            if isinstance(body, Heartbeat):
+                inbox.put_nowait(Beat(process.clock.mono_ns(), body.role, body.pid))
 
     def act(effect: Effect) -> None:
         if isinstance(effect, Say):
@@ -181,11 +193,14 @@ async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
             process.count(f"{type(effect).__name__.lower()}s")
             orders.put(effect)
 
-    for work, arguments in ((listen, (events, answers, changed, ended)), (attend, (socket_path, orders, looked, failed))):
+    for work, arguments in (
+        (listen, (events, answers, changed, ended)),
+        (attend, (socket_path, orders, looked, failed)),
+    ):
         threading.Thread(target=work, args=arguments, daemon=True, name=work.__name__).start()
     process.spawn(hear(), name="heartbeats")
     process.set_state("ready", "")
-    vigil = Vigil(unwatched=SELF_STARTED)
+    vigil = Vigil(unwatched=UNWATCHED)
     while not process.stopping.is_set():
         event = await inbox.get()
         vigil, effects = step(vigil, event)
@@ -223,7 +238,9 @@ def restart_facts(vigil: Vigil) -> dict[str, str]:
 
 
 def _utc(wall_ns: int) -> str:
-    return datetime.datetime.fromtimestamp(wall_ns // 1_000_000_000, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.datetime.fromtimestamp(wall_ns // 1_000_000_000, datetime.UTC).strftime(
+        "%Y-%m-%dT%H:%M:%SZ"
+    )
 
 
 def supervisor_socket() -> Path:
@@ -239,7 +256,7 @@ def supervisor_socket() -> Path:
 def main() -> None:
     """Take the protocol before anything can print, then run the process."""
     events, answers = take_protocol()
-    run(ROLE, lambda process: sentinel(process, events, answers))
+    run(ROLE, lambda process: sentinel(process, events, answers), log_stream=sys.stderr)
 
 
 if __name__ == "__main__":

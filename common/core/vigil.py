@@ -1,4 +1,4 @@
-"""What the sentinel does about a silent, looping or dead process: process table and heartbeats in, effects out.
+"""What is done about a silent, looping or dead process: process table and heartbeats in, effects out.
 
 Owns the rules of restart, crash loop and silence. Never reads a clock, never talks to supervisord: every
 event brings its instants on the monotonic clock, and the wall clock only for what people read.
@@ -18,7 +18,6 @@ LOOP_STARTS = 6
 """More unexpected starts than this within ``LOOP_SPAN_NS`` are a crash loop."""
 REVIVE_NS = 60 * SECOND_NS
 OWN_STALL_NS = SECOND_NS
-EXIT_CONFIG = 78
 _TIMES_KEPT = 20
 
 ALIVE = frozenset({"STARTING", "RUNNING"})
@@ -32,7 +31,6 @@ class Row:
     group: str
     state: str
     pid: int
-    exit_status: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +256,9 @@ def _judge_loop(watched: Watched, row: Row, look: Looked) -> tuple[Watched, Iter
 def _judge_fatal(watched: Watched, row: Row, look: Looked) -> tuple[Watched, Iterable[Effect]]:
     if row.state == "FATAL":
         if watched.given_up_ns is None:
-            return replace(watched, given_up_ns=look.mono_ns), (_fatal(row),)
-        if row.exit_status == EXIT_CONFIG or look.mono_ns - watched.given_up_ns < REVIVE_NS:
+            text = f"supervisord gave up on {row.name}; its log says why; it is started again every minute"
+            return replace(watched, given_up_ns=look.mono_ns), (Say("critical", f"fatal.{row.name}", text),)
+        if look.mono_ns - watched.given_up_ns < REVIVE_NS:
             return watched, ()
         return replace(watched, given_up_ns=look.mono_ns), (Revive(row.name),)
     if row.state == "RUNNING" and watched.given_up_ns is not None:
@@ -267,14 +266,6 @@ def _judge_fatal(watched: Watched, row: Row, look: Looked) -> tuple[Watched, Ite
             Say("info", f"fatal.{row.name}", f"{row.name} runs again"),
         )
     return watched, ()
-
-
-def _fatal(row: Row) -> Say:
-    if row.exit_status == EXIT_CONFIG:
-        text = f"{row.name} refuses its configuration; run laggard config check, correct it, then start it again"
-    else:
-        text = f"supervisord gave up on {row.name}; it is started again every minute; its log says why it ends"
-    return Say("critical", f"fatal.{row.name}", text)
 
 
 def _judge_silence(watched: Watched, row: Row, look: Looked) -> tuple[Watched, Iterable[Effect]]:

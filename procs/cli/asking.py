@@ -14,9 +14,9 @@ import zmq.asyncio
 from common.errors import CallRefused, CallTimedOut, LaggardError
 from common.messages import AccountReport, Answer, Command, ReadAccount
 from common.runtime.calls import call_all
-from common.runtime.clock import Clock
+from common.runtime.clock import SystemClock
 from common.runtime.config import load_config
-from common.runtime.paths import resolve_paths
+from common.runtime.paths import make_paths
 from procs.cli.stack import Stack, own_stack, read_meeting, supervisor_pid
 
 Outcome = Answer | CallTimedOut | CallRefused
@@ -39,7 +39,7 @@ class Place:
 
 
 def find_place() -> Place:
-    """The running stack, or where one would run: environment first, then the starter's note, then configuration."""
+    """Where processes run or would run: by environment, else the starter's note, else configuration."""
     stack = own_stack()
     pid = supervisor_pid(stack)
     named = os.environ.get("LAGGARD_RUN_DIR")
@@ -48,7 +48,8 @@ def find_place() -> Place:
     meeting = read_meeting(stack) if pid is not None else None
     if meeting is not None:
         return Place(stack, pid, Path(meeting.run_dir))
-    return Place(stack, pid, resolve_paths(load_config()).run_dir)
+    config = load_config()
+    return Place(stack, pid, make_paths(config.paths.state_dir, config.paths.run_dir).run_dir)
 
 
 def ask(run_dir: Path, questions: Mapping[str, Command]) -> dict[str, Outcome]:
@@ -59,7 +60,7 @@ def ask(run_dir: Path, questions: Mapping[str, Command]) -> dict[str, Outcome]:
 async def _ask(run_dir: Path, questions: Mapping[str, Command]) -> dict[str, Outcome]:
     ctx = zmq.asyncio.Context()
     try:
-        return await call_all(ctx, run_dir, "cli", dict(questions), clock=Clock())
+        return await call_all(ctx, run_dir, "cli", dict(questions), clock=SystemClock())
     finally:
         ctx.destroy(linger=0)
 
@@ -78,5 +79,7 @@ def ask_account(run_dir: Path) -> AccountReport:
     """The executor's account, positions and orders; raises NoAnswer."""
     answer = ask_one(run_dir, "executor", ReadAccount())
     if not isinstance(answer, AccountReport):
-        raise NoAnswer(f"the executor answered {type(answer).__name__} instead of its account; update all processes")
+        raise NoAnswer(
+            f"the executor answered {type(answer).__name__} instead of its account; update all processes"
+        )
     return answer

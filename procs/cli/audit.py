@@ -1,7 +1,7 @@
 """The audit of a run: gaps nobody noticed, duplicate orders, unbalanced books, unhandled exceptions.
 
-Computed from what every process counted, from the tapes and from the logs, never from what a process concludes
-about itself. Asks nobody; prints nothing.
+Computed from what every process counted, from the tapes and from the logs, never from what a process
+concludes about itself. Asks nobody; prints nothing.
 """
 
 import json
@@ -42,8 +42,8 @@ def miscounted(reports: Mapping[str, StatusReport]) -> list[Lost]:
 def tails(published: Mapping[str, tuple[str, int]], reports: Mapping[str, StatusReport]) -> list[Lost]:
     """What subscribers have not seen of what was published up to an earlier look.
 
-    ``published`` maps a publisher to its boot and last number at that look; a subscriber that follows a publisher
-    in ``reports`` must have come at least that far.
+    ``published`` maps a publisher to its boot and last number at that look; a subscriber that follows it in
+    ``reports`` must have come at least that far.
     """
     lost = []
     for role, report in reports.items():

@@ -160,7 +160,9 @@ def current_windows(board: Board, wall_ns: int) -> list[WindowView]:
 
 
 def _windows(board: Board, wall_ns: int) -> Table:
-    made = table("window", ">left", ">strike", ">price", ">move %", "up bid/ask", "down bid/ask", "verdict", "held")
+    made = table(
+        "window", ">left", ">strike", ">price", ">move %", "up bid/ask", "down bid/ask", "verdict", "held"
+    )
     for view in current_windows(board, wall_ns):
         add_row(made, window_cells(board, view, wall_ns))
     return made
@@ -169,7 +171,8 @@ def _windows(board: Board, wall_ns: int) -> Table:
 def window_cells(board: Board, view: WindowView, wall_ns: int) -> list[str]:
     """One window's cells, all text."""
     held = [
-        f"{position.outcome} {position.size6 / 1_000_000:.1f}" + (f" {usd6_text(position.pnl_usd6)}" if position.settled else "")
+        f"{position.outcome} {position.size6 / 1_000_000:.1f}"
+        + (f" {usd6_text(position.pnl_usd6)}" if position.settled else "")
         for position in board.positions.values()
         if position.window == view.window
     ]

@@ -1,7 +1,7 @@
 """The demo: every process for real against the simulated venue, offline, then an audit of what happened.
 
-It ends with one summary and exits 0 only when nothing was lost, doubled, unbalanced or thrown, and something was
-bought and settled. Decides nothing about trading.
+It ends with one summary and exits 0 only when nothing was lost, doubled, unbalanced or thrown, and something
+was bought and settled. Decides nothing about trading.
 """
 
 import asyncio
@@ -36,7 +36,11 @@ VENUE_LIMIT_S = 20.0
 
 
 @click.command()
-@click.option("--seconds", type=click.IntRange(min=15), help="End after this long; a recording otherwise ends by itself.")
+@click.option(
+    "--seconds",
+    type=click.IntRange(min=15),
+    help="End after this long; a recording otherwise ends by itself.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
 @click.option(
     "--recording",
@@ -45,7 +49,9 @@ VENUE_LIMIT_S = 20.0
 )
 @click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Recorded seconds per second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of generated markets.")
-@click.option("--state", "state_dir", type=click.Path(path_type=Path), help="Directory for journal, tapes and logs.")
+@click.option(
+    "--state", "state_dir", type=click.Path(path_type=Path), help="Directory for journal, tapes and logs."
+)
 def demo(
     seconds: int | None,
     as_json: bool,
@@ -54,7 +60,7 @@ def demo(
     seed: int,
     state_dir: Path | None,
 ) -> int:
-    """Run everything offline against the simulated venue and audit it; exit 0 only when all is accounted for."""
+    """Run everything offline against the simulated venue and audit it; exit 0 when all is accounted for."""
     if speed is not None and recording is None:
         raise click.UsageError("--speed is for --recording; generated markets run at speed 1")
     port, now_ns = free_port(), time.time_ns()

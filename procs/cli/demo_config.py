@@ -1,4 +1,4 @@
-"""What a demo plays and with which thresholds: the plan, the simulated venue's settings and the configuration file.
+"""What a demo plays and with which thresholds: the plan, the venue's settings and the configuration file.
 
 Only URLs and thresholds differ from a real run; recorded time is compressed and every limit with it.
 """
@@ -93,7 +93,9 @@ def recording_plan(path: Path, seconds: int | None, speed: float | None, port: i
         )
     exchange_only = info.layout == "quotes"
     if exchange_only:
-        notes.append("the recording's running price is Binance's: windows are judged by the binance family too")
+        notes.append(
+            "the recording's running price is Binance's: windows are judged by the binance family too"
+        )
     lookahead_s = FRAMES_LOOKAHEAD_S / script.speed if info.layout == "frames" else 3.0 * script.window_s
     return Plan(
         title=script.title,

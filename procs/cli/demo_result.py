@@ -5,7 +5,6 @@ Decides whether the run counts as good. Starts and stops nothing.
 
 import asyncio
 import re
-import xmlrpc.client
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,9 +17,9 @@ import zmq.asyncio
 
 from common.messages import AccountReport, ReadAccount, Status, StatusReport
 from common.runtime.calls import call_all
-from common.runtime.clock import Clock
+from common.runtime.clock import SystemClock
 from common.runtime.endpoints import ROLES
-from common.runtime.supervisor import ProcessRow, process_table, rpc
+from common.runtime.supervisor import UNREACHABLE, Fault, ProcessRow, process_table, rpc
 from common.store.tape import verify
 from common.units import usd6_text
 from procs.cli.audit import LogMark, Lost, count_unhandled, detected, miscounted, tails, tape_losses
@@ -48,14 +47,16 @@ class Gathered:
 
 
 async def gather(ctx: zmq.asyncio.Context, run_dir: Path, stack: Stack) -> Gathered:
-    """Ask everybody twice: what was published by the first time must have arrived by the second, or soon after."""
+    """Ask everybody twice: what was published by the first time must arrive by the second, or soon after."""
     gathered = Gathered()
     try:
         gathered.rows = tuple(await asyncio.to_thread(lambda: process_table(rpc(stack.socket))))
-    except (OSError, xmlrpc.client.Error):
+    except (*UNREACHABLE, Fault):
         return gathered
-    clock = Clock()
-    asked = [row.name for row in gathered.rows if row.name in ROLES and row.name not in SILENT_ROLES and row.pid]
+    clock = SystemClock()
+    asked = [
+        row.name for row in gathered.rows if row.name in ROLES and row.name not in SILENT_ROLES and row.pid
+    ]
     first = await _statuses(ctx, run_dir, asked, clock)
     published = {role: (report.boot, report.published) for role, report in first.items()}
     deadline = clock.mono_ns() + int(CONVERGE_S * 1_000_000_000)
@@ -73,7 +74,7 @@ async def gather(ctx: zmq.asyncio.Context, run_dir: Path, stack: Stack) -> Gathe
 
 
 async def _statuses(
-    ctx: zmq.asyncio.Context, run_dir: Path, roles: list[str], clock: Clock
+    ctx: zmq.asyncio.Context, run_dir: Path, roles: list[str], clock: SystemClock
 ) -> dict[str, StatusReport]:
     answers = await call_all(ctx, run_dir, "demo", dict.fromkeys(roles, Status()), clock=clock)
     return {role: answer for role, answer in answers.items() if isinstance(answer, StatusReport)}
@@ -90,7 +91,7 @@ def conclude(
 ) -> dict[str, Any]:
     """The summary of the run with stable keys; ``reasons`` is empty when the run counts as good."""
     log_dir = running.stack.log_dir
-    tape_dir = stage.state_dir / "tape"
+    tape_dir = stage.state_dir / "tapes"
     restarts = spawn_counts(log_dir / "supervisord.log", marks)
     recorder = gathered.reports.get("recorder")
     lost = list(gathered.lost)
@@ -101,7 +102,9 @@ def conclude(
     positions = account.positions if account is not None else ()
     money = account.account if account is not None else None
     settled = settled_windows(tally) | {position.window for position in positions if position.settled}
-    orders = {order.order_id: order for order in (*tally.orders.values(), *(account.orders if account else ()))}
+    orders = {
+        order.order_id: order for order in (*tally.orders.values(), *(account.orders if account else ()))
+    }
     result: dict[str, Any] = {
         "schema": JSON_SCHEMA,
         "kind": "demo",
@@ -216,4 +219,7 @@ def print_summary(result: Mapping[str, Any]) -> None:
     out.print(lines)
     for window, reason in result["windows_refused"].items():
         click.echo(f"refused {window}: {reason}")
-    click.echo(f"{result['ended']} after {result['seconds']} s; state in {result['state_dir']}, logs in {result['logs']}")
+    click.echo(
+        f"{result['ended']} after {result['seconds']} s; "
+        f"state in {result['state_dir']}, logs in {result['logs']}"
+    )

@@ -1,7 +1,7 @@
 """The stage of a demo: private directories, a free port, and one supervisord of its own.
 
-It uses the checkout's supervisord.conf where nothing else runs from there, otherwise a copy of it in a private
-directory. Knows nothing of what is played on it.
+It uses the checkout's supervisord.conf where nothing else runs from there, otherwise a copy of it in a
+private directory. Knows nothing of what is played on it.
 """
 
 import contextlib
@@ -12,14 +12,13 @@ import socket
 import subprocess
 import tempfile
 import time
-import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 from common.errors import DependencyMissing
-from common.runtime.supervisor import process_table, rpc
+from common.runtime.supervisor import UNREACHABLE, Fault, process_table, rpc
 from procs.cli.stack import (
     Meeting,
     Stack,
@@ -83,7 +82,9 @@ def _short_directory() -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix=f"laggard-{os.getuid()}-", dir=base))
     except OSError as error:
-        raise DependencyMissing(f"cannot make a directory in {base}: {error.strerror}; free some space") from None
+        raise DependencyMissing(
+            f"cannot make a directory in {base}: {error.strerror}; free some space"
+        ) from None
 
 
 def free_port() -> int:
@@ -122,7 +123,9 @@ def start(stage: Stage, config_file: Path, sim_file: Path) -> Running:
             return Running(stack, process, private)
         process.kill()
         process.wait()
-        failure = (said.read_text(errors="replace").strip() or f"it ended with {process.returncode}").splitlines()[-1]
+        failure = (
+            said.read_text(errors="replace").strip() or f"it ended with {process.returncode}"
+        ).splitlines()[-1]
     raise DependencyMissing(f"supervisord did not start: {failure}")
 
 
@@ -153,7 +156,7 @@ def start_venue(running: Running) -> None:
     """Start the simulated venue; raises DependencyMissing when supervisord will not."""
     try:
         rpc(running.stack.socket).supervisor.startProcess(VENUE, False)
-    except (OSError, xmlrpc.client.Error) as error:
+    except (*UNREACHABLE, Fault) as error:
         raise DependencyMissing(
             f"the simulated venue does not start: {error}; see {running.stack.log_dir / 'venue.log'}"
         ) from None
@@ -162,7 +165,9 @@ def start_venue(running: Running) -> None:
 def close(running: Running, stage: Stage) -> list[int]:
     """Stop supervisord and everything under it; returns the pids that had to be killed."""
     pids = _pids(running.stack)
-    if running.process.poll() is None and not stop_supervisor(running.stack, running.process.pid, STOP_LIMIT_S):
+    if running.process.poll() is None and not stop_supervisor(
+        running.stack, running.process.pid, STOP_LIMIT_S
+    ):
         running.process.kill()
         pids.append(running.process.pid)
     running.process.wait()
@@ -178,7 +183,7 @@ def close(running: Running, stage: Stage) -> list[int]:
 def _pids(stack: Stack) -> list[int]:
     try:
         return [row.pid for row in process_table(rpc(stack.socket)) if row.pid]
-    except (OSError, xmlrpc.client.Error):
+    except (*UNREACHABLE, Fault):
         return []
 
 

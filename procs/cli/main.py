@@ -75,7 +75,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of a pipe left; the interpreter must not complain again while flushing.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     except ConfigError as error:
         for problem in error.problems:

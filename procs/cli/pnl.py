@@ -24,8 +24,8 @@ def pnl(as_json: bool) -> int:
         _print(report)
     if account.ledger_difference_usd6:
         click.echo(
-            f"the ledger and its independent sum differ by {account.ledger_difference_usd6} millionths of a dollar; "
-            "stop trading and keep the journal as it is",
+            f"the ledger and its independent sum differ by {account.ledger_difference_usd6} millionths of a "
+            "dollar; stop trading and keep the journal as it is",
             err=True,
         )
         return 1
@@ -45,5 +45,7 @@ def _print(report: AccountReport) -> None:
     ):
         add_row(made, [name, money(amount)])
     console().print(made)
-    click.echo(f"{account.mode}: {account.orders} orders, {account.fills} fills, loss streak {account.loss_streak}")
+    click.echo(
+        f"{account.mode}: {account.orders} orders, {account.fills} fills, loss streak {account.loss_streak}"
+    )
     click.echo(f"posture: {posture.posture}{since}{f' ({posture.reason})' if posture.reason else ''}")

@@ -10,7 +10,6 @@ import signal
 import stat
 import sys
 import time
-import xmlrpc.client
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from common.errors import DependencyMissing
-from common.runtime.supervisor import rpc
+from common.runtime.supervisor import UNREACHABLE, Fault, rpc
 
 ROOT = Path(__file__).resolve().parents[2]
 """The directory that holds supervisord.conf, procs and common."""
@@ -96,7 +95,7 @@ def supervisor_pid(stack: Stack) -> int | None:
         return None
     try:
         answer = rpc(stack.socket).supervisor.getPID()
-    except (OSError, xmlrpc.client.Error):
+    except (*UNREACHABLE, Fault):
         return None
     return answer if isinstance(answer, int) else None
 
@@ -141,7 +140,7 @@ def supervisor_command(stack: Stack, *options: str) -> list[str]:
 
 def stop_supervisor(stack: Stack, pid: int, limit_s: float) -> bool:
     """Ask supervisord to stop everything and end; False when it is still there after the limit."""
-    with contextlib.suppress(OSError, xmlrpc.client.Error):
+    with contextlib.suppress(*UNREACHABLE, Fault):
         rpc(stack.socket).supervisor.shutdown()
     deadline = time.monotonic() + limit_s
     asked_again = False

@@ -3,13 +3,12 @@
 Decides what counts as well; prints nothing.
 """
 
-import xmlrpc.client
 from dataclasses import dataclass
 
 from common.errors import CallRefused, CallTimedOut
 from common.messages import Status, StatusReport
 from common.runtime.endpoints import ROLES
-from common.runtime.supervisor import ProcessRow, process_table, rpc
+from common.runtime.supervisor import UNREACHABLE, Fault, ProcessRow, process_table, rpc
 from procs.cli.asking import Outcome, Place, ask
 
 ALIVE = frozenset({"STARTING", "RUNNING", "BACKOFF", "STOPPING"})
@@ -56,7 +55,7 @@ def survey(place: Place) -> Survey:
         return Survey(None, ())
     try:
         rows = process_table(rpc(place.stack.socket))
-    except (OSError, xmlrpc.client.Error):
+    except (*UNREACHABLE, Fault):
         return Survey(None, ())
     asked = [row.name for row in rows if row.name in ROLES and row.state in ALIVE]
     answers = ask(place.run_dir, dict.fromkeys(asked, Status()))

@@ -15,7 +15,7 @@ from common.errors import DependencyMissing
 from common.runtime.config import load_config
 from common.runtime.endpoints import ROLES
 from common.runtime.lock import hold_role
-from common.runtime.paths import Paths, resolve_paths
+from common.runtime.paths import Paths, make_paths
 from common.runtime.paths import prepare as prepare_paths
 from procs.cli.asking import Place
 from procs.cli.show import progress
@@ -51,7 +51,7 @@ def up(config_file: Path | None) -> int:
     """Start all processes and wait until they answer; nothing happens when they already run."""
     stack = own_stack()
     config = load_config(config_file)
-    paths = resolve_paths(config)
+    paths = make_paths(config.paths.state_dir, config.paths.run_dir)
     running = supervisor_pid(stack)
     if running is None:
         prepare(stack)
@@ -62,7 +62,7 @@ def up(config_file: Path | None) -> int:
         meeting = read_meeting(stack)
         if meeting is not None and meeting.kind == "demo":
             raise DependencyMissing(
-                f"the demo (supervisord pid {running}) runs from here; end it with Ctrl-C or laggard down first"
+                f"the demo (supervisord pid {running}) runs from here; end it with laggard down first"
             )
         progress(f"already running (supervisord pid {running})")
         if meeting is not None and Path(meeting.run_dir) != paths.run_dir:
@@ -86,7 +86,8 @@ def down() -> int:
         return 0
     if not stop_supervisor(stack, pid, STOP_LIMIT_S):
         raise DependencyMissing(
-            f"supervisord (pid {pid}) did not end within {STOP_LIMIT_S:.0f} s; see {stack.log_dir}, then kill {pid}"
+            f"supervisord (pid {pid}) did not end within {STOP_LIMIT_S:.0f} s; "
+            f"see {stack.log_dir}, then kill {pid}"
         )
     with contextlib.suppress(FileNotFoundError):
         stack.meeting_file.unlink()
@@ -98,7 +99,8 @@ def _refuse_if_taken(stack: Stack, paths: Paths) -> None:
     mute = mute_supervisor_pid(stack)
     if mute is not None:
         raise DependencyMissing(
-            f"supervisord (pid {mute}) runs from here but does not answer on {stack.socket}; kill {mute} first"
+            f"supervisord (pid {mute}) runs from here but does not answer on {stack.socket}; "
+            f"kill {mute} first"
         )
     for role in ROLES:
         with hold_role(paths.run_dir, role):
@@ -119,7 +121,11 @@ def _start(stack: Stack, paths: Paths, config_file: Path | None) -> int:
     while outcome.returncode == 0 and time.monotonic() < deadline:
         pid = supervisor_pid(stack)
         if pid is not None:
-            file = str(config_file.resolve()) if config_file is not None else str(paths.config_file or "")
+            file = (
+                str(config_file.resolve())
+                if config_file is not None
+                else os.environ.get("LAGGARD_CONFIG", "")
+            )
             write_meeting(stack, Meeting(str(paths.run_dir), str(paths.state_dir), file, "up"))
             return pid
         time.sleep(0.05)

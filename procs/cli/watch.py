@@ -1,4 +1,4 @@
-"""``laggard watch``: follows the bus and shows the board, live on a terminal, as lines elsewhere. Changes nothing."""
+"""``laggard watch``: follows the bus; a live board on a terminal, lines elsewhere. Changes nothing."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ from rich.live import Live
 
 from common.messages import Envelope
 from common.runtime.bus import Subscriber
-from common.runtime.clock import Clock
+from common.runtime.clock import SystemClock
 from procs.cli.asking import find_place
 from procs.cli.board import Board, plain_lines, render, summary, take
 from procs.cli.show import JSON_SCHEMA, console
@@ -26,7 +26,7 @@ PLAIN_EVERY_S = 10
 @click.option("--json", "as_json", is_flag=True, help="One JSON object after --seconds instead of a table.")
 @click.option("--seconds", type=click.IntRange(min=1), help="End after this long; otherwise until Ctrl-C.")
 def watch(as_json: bool, seconds: int | None) -> int:
-    """Follow windows, prices, books, verdicts, orders, positions, profit and loss, and the age of every feed."""
+    """Follow windows, prices, books, verdicts, orders, positions, profit and the age of every feed."""
     board = Board()
     place = find_place()
     asyncio.run(_follow(place.run_dir, board, seconds if seconds or not as_json else 2, quiet=as_json))
@@ -59,7 +59,7 @@ async def hear(
     also: Callable[[Envelope], None] | None = None,
 ) -> None:
     """Keep the board up to date until cancelled; ``tell`` gets news as lines, ``also`` every message."""
-    subscriber = Subscriber(ctx, run_dir, "watch", SOURCES, Clock())
+    subscriber = Subscriber(ctx, run_dir, "watch", SOURCES, SystemClock())
     while True:
         for envelope in await subscriber.receive():
             line = take(board, envelope)
@@ -71,7 +71,7 @@ async def hear(
 
 async def show_live(board: Board) -> None:
     """Draw the board on the terminal until cancelled."""
-    clock = Clock()
+    clock = SystemClock()
     with Live(console=console(), auto_refresh=False, screen=False) as live:
         while True:
             live.update(render(board, clock.wall_ns(), clock.mono_ns()), refresh=True)
@@ -81,7 +81,7 @@ async def show_live(board: Board) -> None:
 async def _show_lines(board: Board) -> None:
     while True:
         await asyncio.sleep(PLAIN_EVERY_S)
-        for line in plain_lines(board, Clock().wall_ns()):
+        for line in plain_lines(board, SystemClock().wall_ns()):
             click.echo(line)
 
 
@@ -89,7 +89,7 @@ def _print_json(board: Board) -> None:
     fields = {
         "schema": JSON_SCHEMA,
         "kind": "watch",
-        "summary": summary(board, Clock().wall_ns()),
+        "summary": summary(board, SystemClock().wall_ns()),
         "windows": list(board.views.values()),
         "verdicts": list(board.verdicts.values()),
         "orders": list(board.orders.values()),

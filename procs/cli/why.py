@@ -1,4 +1,4 @@
-"""``laggard why``: every condition of the latest decisions, with its value and its threshold. Changes nothing."""
+"""``laggard why``: every condition of the latest decisions, with value and threshold. Changes nothing."""
 
 import click
 import msgspec
@@ -13,7 +13,7 @@ from procs.cli.show import add_row, console, print_json, table
 @click.argument("window", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def why(window: str | None, as_json: bool) -> int:
-    """Show why there is or is no trade, in WINDOW (such as btc-updown-15m-1791241200) or in all current ones."""
+    """Show why there is or is no trade in WINDOW (btc-updown-15m-1791241200), or in all current ones."""
     answer = ask_one(find_place().run_dir, "strategist", Why(window))
     if not isinstance(answer, WhyReport):
         raise NoAnswer(f"the strategist answered {type(answer).__name__}; update all processes")

@@ -1,0 +1,61 @@
+"""``laggard config``: the configuration in force, where each value came from, and whether it is right."""
+
+import re
+from pathlib import Path
+
+import click
+
+from common.runtime.config import Config, known_keys, load_with_origins, value_of
+from procs.cli.show import add_row, console, print_json, table
+
+_URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
+_CONFIG = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML file; otherwise LAGGARD_CONFIG or the user's configuration directory.",
+)
+
+
+@click.group()
+def config() -> None:
+    """Show or check the configuration."""
+
+
+@config.command()
+@_CONFIG
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def show(config_file: Path | None, as_json: bool) -> int:
+    """Show every key with its value and where that came from; secrets are masked."""
+    loaded, origins = load_with_origins(config_file)
+    values = {key: shown(loaded, key) for key in known_keys()}
+    if as_json:
+        print_json("config", values={key: {"value": values[key], "origin": origins[key]} for key in values})
+        return 0
+    made = table("key", "value", "from")
+    for key, value in values.items():
+        text = ", ".join(str(part) for part in value) if isinstance(value, list) else value
+        add_row(made, [key, text, origins[key]], style="dim" if origins[key] == "default" else None)
+    console().print(made)
+    return 0
+
+
+@config.command()
+@_CONFIG
+def check(config_file: Path | None) -> int:
+    """Check the configuration; exit 78 and every problem when it is wrong."""
+    _, origins = load_with_origins(config_file)
+    named = sorted({origin for origin in origins.values() if origin != "default"})
+    click.echo(f"the configuration is right ({', '.join(named) or 'defaults alone'})")
+    return 0
+
+
+def shown(loaded: Config, key: str) -> object:
+    """A value as it may be shown: a secret or a password in a URL never leaves in clear."""
+    value = value_of(loaded, key)
+    if isinstance(value, tuple):
+        return [str(part) for part in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    # A secret's own text is already its mask.
+    return _URL_PASSWORD.sub("***@", str(value))
