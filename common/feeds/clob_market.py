@@ -5,7 +5,7 @@ text. Bids ascend and asks descend on the wire, but nothing here relies on it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -116,14 +116,7 @@ class Quiet(msgspec.Struct, frozen=True, tag_field="t", tag="quiet"):
 
 
 MarketEvent = (
-    BookSnapshot
-    | PriceChanges
-    | LastTrade
-    | BestBidAsk
-    | TickSizeChange
-    | NewMarket
-    | MarketResolved
-    | Quiet
+    BookSnapshot | PriceChanges | LastTrade | BestBidAsk | TickSizeChange | NewMarket | MarketResolved | Quiet
 )
 
 
@@ -262,11 +255,14 @@ def _market_resolved(item: Mapping[str, object]) -> MarketResolved:
     name = str(item.get("winning_outcome", "")).lower()
     outcome: Outcome | None = "up" if name == "up" else "down" if name == "down" else None
     return MarketResolved(
-        _text(item, "market"), _texts(item.get("assets_ids") or ()), _text(item, "winning_asset_id", ""), outcome
+        _text(item, "market"),
+        _texts(item.get("assets_ids") or ()),
+        _text(item, "winning_asset_id", ""),
+        outcome,
     )
 
 
-_PARSERS = {
+_PARSERS: dict[str, Callable[[Mapping[str, object]], MarketEvent]] = {
     "book": _book,
     "price_change": _price_changes,
     "last_trade_price": _last_trade,

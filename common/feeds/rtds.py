@@ -188,5 +188,7 @@ def _stamp_ns(stamp: object, name: str, recv_ns: int | None) -> int:
     if not EARLIEST_NS < stamp_ns < 2**63:
         raise FrameRefused("stamp", f"{name} {stamp} is not milliseconds of this time")
     if recv_ns is not None and stamp_ns > recv_ns + FUTURE_NS:
-        raise FrameRefused("future", f"{name} {stamp} is ahead of our clock by {(stamp_ns - recv_ns) // SECOND} s")
+        raise FrameRefused(
+            "future", f"{name} {stamp} is ahead of our clock by {(stamp_ns - recv_ns) // SECOND} s"
+        )
     return stamp_ns
