@@ -106,6 +106,8 @@ def attend(
                 carry_out(server, names.get(order.name, order.name), order)
             rows = tuple(Row(row.name, row.group, row.state, row.pid) for row in process_table(server))
         except Fault as fault:
+            if fault.faultString == "SHUTDOWN_STATE":
+                continue
             # The program changed state meanwhile: the next table shows what is true now.
             failed(f"{type(order).__name__} {order.name if order else ''}: {fault.faultString}")
         except UNREACHABLE as error:
@@ -134,7 +136,7 @@ async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
     """Watch until supervisord ends or the process is told to stop."""
     socket_path = supervisor_socket()
     loop = asyncio.get_running_loop()
-    inbox: asyncio.Queue[Event] = asyncio.Queue()
+    inbox: asyncio.Queue[Event | None] = asyncio.Queue()
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     table_age = process.watch("process table", 10_000_000_000)
     failures: set[str] = set()
@@ -180,6 +182,10 @@ async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
             if isinstance(body, Heartbeat):
                 inbox.put_nowait(Beat(process.clock.mono_ns(), body.role, body.pid))
 
+    async def wake() -> None:
+        await process.stopping.wait()
+        inbox.put_nowait(None)
+
     def act(effect: Effect) -> None:
         if isinstance(effect, Say):
             process.log.warning("alert", code=effect.code, text=effect.text)
@@ -199,10 +205,10 @@ async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
     ):
         threading.Thread(target=work, args=arguments, daemon=True, name=work.__name__).start()
     process.spawn(hear(), name="heartbeats")
+    process.spawn(wake(), name="wake")
     process.set_state("ready", "")
     vigil = Vigil(unwatched=UNWATCHED)
-    while not process.stopping.is_set():
-        event = await inbox.get()
+    while (event := await inbox.get()) is not None:
         vigil, effects = step(vigil, event)
         for effect in effects:
             act(effect)

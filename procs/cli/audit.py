@@ -12,6 +12,12 @@ from pathlib import Path
 from common.messages import SourceCount, StatusReport
 from common.store.tape import Hole
 
+FOLLOWS: dict[str, frozenset[str]] = {
+    "strategist": frozenset({"oracle-rtds", "books", "executor"}),
+    "executor": frozenset({"oracle-rtds", "books"}),
+    "recorder": frozenset({"oracle-rtds", "books", "strategist", "executor", "sentinel"}),
+}
+"""Whom a process must hear: one that never heard a publisher has no count of it that could be wrong."""
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -50,10 +56,9 @@ def tails(published: Mapping[str, tuple[str, int]], reports: Mapping[str, Status
         followed: dict[str, dict[str, SourceCount]] = {}
         for seen in report.sources:
             followed.setdefault(seen.source, {})[seen.boot] = seen
-        for source, boots in followed.items():
-            if source not in published:
-                continue
+        for source in FOLLOWS.get(role, frozenset()).union(followed).intersection(published):
             boot, number = published[source]
+            boots = followed.get(source, {})
             come_to = boots[boot].last_seq if boot in boots else 0
             if come_to < number:
                 lost.append(Lost(role, source, boot, number - come_to, "the tail did not arrive"))

@@ -38,6 +38,8 @@ class Plan:
     speed: float
     assets: tuple[str, ...]
     families: tuple[str, ...]
+    watched: tuple[str, ...]
+    """Series that never fall silent in this plan."""
     min_time_left_s: float
     lookahead_s: float
     sim: SimSettings
@@ -71,6 +73,7 @@ def generated_plan(seconds: int | None, seed: int, port: int, now_ns: int) -> Pl
         speed=1.0,
         assets=sim.assets,
         families=("chainlink",),
+        watched=("spot", "twap60"),
         min_time_left_s=window_s / 3,
         lookahead_s=3.0 * window_s,
         sim=sim,
@@ -105,6 +108,7 @@ def recording_plan(path: Path, seconds: int | None, speed: float | None, port: i
         speed=script.speed,
         assets=info.assets,
         families=("chainlink", "binance") if exchange_only else ("chainlink",),
+        watched=("binance",) if exchange_only else ("spot",),
         min_time_left_s=left_s / script.speed,
         lookahead_s=max(lookahead_s, 60.0),
         sim=SimSettings(
@@ -137,6 +141,9 @@ def config_toml(plan: Plan) -> str:
         f'clob_ws_url = "ws://{host}/ws/market"',
         f'clob_url = "http://{host}/clob"',
         f'gamma_url = "http://{host}/gamma"',
+        "",
+        "[oracles]",
+        f"watched = {_list(plan.watched)}",
         "",
         "[strategy]",
         f"families = {_list(plan.families)}",

@@ -95,7 +95,10 @@ def supervisor_pid(stack: Stack) -> int | None:
         return None
     try:
         answer = rpc(stack.socket).supervisor.getPID()
-    except (*UNREACHABLE, Fault):
+    except Fault:
+        # On its way out; it is still there.
+        return mute_supervisor_pid(stack)
+    except UNREACHABLE:
         return None
     return answer if isinstance(answer, int) else None
 
@@ -140,17 +143,17 @@ def supervisor_command(stack: Stack, *options: str) -> list[str]:
 
 def stop_supervisor(stack: Stack, pid: int, limit_s: float) -> bool:
     """Ask supervisord to stop everything and end; False when it is still there after the limit."""
-    with contextlib.suppress(*UNREACHABLE, Fault):
+    try:
         rpc(stack.socket).supervisor.shutdown()
+    except Fault:
+        pass
+    except UNREACHABLE:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + limit_s
-    asked_again = False
     while is_alive(pid):
         if time.monotonic() > deadline:
             return False
-        if not asked_again and time.monotonic() > deadline - limit_s + 1 and supervisor_pid(stack) is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-            asked_again = True
         time.sleep(0.05)
     return True
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import pytest
+
 from common.core.vigil import (
     Beat,
     Changed,
