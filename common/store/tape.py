@@ -31,7 +31,8 @@ class Record(msgspec.Struct, frozen=True):
     mono_ns: int
     """When it reached us, on the monotonic clock."""
     wall_ns: int
-    kind: Literal["raw", "bus"]
+    kind: Literal["raw", "bus", "state"]
+    """A frame of a feed; a message as it was heard; a message repeated to us in a snapshot."""
     source: str
     topic: str
     data: bytes
@@ -104,7 +105,7 @@ def read(directory: Path, on_tear: Callable[[Tear], None] | None = None) -> Iter
 def verify(directory: Path) -> TapeCheck:
     """Read a whole tape and count: records, tears, and numbers of publishers that are missing.
 
-    A message older than one already seen is a repetition or part of a snapshot, never a hole.
+    Only messages heard live count for holes; what a snapshot repeated may be of any age.
     """
     tears: list[Tear] = []
     holes: list[Hole] = []
@@ -113,12 +114,14 @@ def verify(directory: Path) -> TapeCheck:
     for record in read(directory, tears.append):
         records += 1
         data_bytes += len(record.data)
-        if record.kind != "bus":
+        if record.kind == "raw":
             continue
         try:
             envelope = _envelope_decoder.decode(record.data)
         except msgspec.DecodeError:
             unreadable += 1
+            continue
+        if record.kind == "state":
             continue
         key = (envelope.source, envelope.boot)
         last = newest.get(key)

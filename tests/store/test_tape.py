@@ -157,6 +157,12 @@ def test_holes_are_counted_per_source_and_boot(tmp_path: Path) -> None:
     assert check.records == 7
 
 
+def test_what_a_snapshot_repeats_is_no_hole(tmp_path: Path) -> None:
+    repeated = msgspec.structs.replace(bus(2), kind="state")
+    write(tmp_path, repeated, bus(8), bus(9), msgspec.structs.replace(bus(40), kind="state"), bus(10))
+    assert verify(tmp_path).holes == ()
+
+
 def test_an_unreadable_envelope_is_counted_not_fatal(tmp_path: Path) -> None:
     write(tmp_path, Record(0, 0, "bus", "books", "x", b"\xc1"), bus(1))
     assert verify(tmp_path).unreadable_bodies == 1

@@ -1,0 +1,102 @@
+"""The account as figures: cash, results, streaks, and the proof that all books agree. Pure sums, no rules."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from common.core.ledger import CASH, balances, difference
+from common.core.order_state import Books, Settlement
+from common.core.portfolio import Reservation
+from common.messages import AccountState
+from common.units import SECOND, usd6_text
+
+
+def utc_day(wall_ns: int) -> str:
+    """The UTC day of an instant: ``2026-11-24``."""
+    return datetime.fromtimestamp(wall_ns // SECOND, UTC).date().isoformat()
+
+
+def cash_usd6(books: Books) -> int:
+    """What is free to spend, before reservations."""
+    return balances(books.entries).get(CASH, 0)
+
+
+def day_pnl_usd6(settlements: Iterable[Settlement], day: str) -> int:
+    """Result of the positions booked as settled on a UTC day, after fees."""
+    return sum(one.position.pnl_usd6 for one in settlements if utc_day(one.at_ns) == day)
+
+
+def loss_streak(settlements: Iterable[Settlement]) -> int:
+    """How many positions in a row, up to the newest, lost money."""
+    streak = 0
+    for one in settlements:
+        streak = streak + 1 if one.position.pnl_usd6 < 0 else 0
+    return streak
+
+
+def reservations(books: Books) -> tuple[Reservation, ...]:
+    """Orders whose fate is open, at their worst."""
+    return tuple(
+        Reservation(
+            intent_id=order.state.intent_id,
+            window=order.state.window,
+            asset=order.state.asset,
+            outcome=order.state.outcome,
+            worst_usd6=order.worst_usd6,
+        )
+        for order in books.orders.values()
+        if order.state.status == "working"
+    )
+
+
+def account_state(books: Books, mode: str, wall_ns: int, *, duplicate_orders: int) -> AccountState:
+    """The account at this moment."""
+    day = utc_day(wall_ns)
+    positions = books.positions.values()
+    return AccountState(
+        mode=mode,
+        cash_usd6=cash_usd6(books),
+        open_cost_usd6=sum(held.cost_usd6 + held.fee_usd6 for held in positions if not held.settled),
+        realized_pnl_usd6=sum(held.pnl_usd6 for held in positions if held.settled),
+        day=day,
+        day_pnl_usd6=day_pnl_usd6(books.settlements, day),
+        fees_usd6=sum(fill.fee_usd6 for fill in books.fills),
+        orders=len(books.orders),
+        fills=len(books.fills),
+        duplicate_orders=duplicate_orders,
+        ledger_difference_usd6=ledger_difference(books)[0],
+        loss_streak=loss_streak(books.settlements),
+    )
+
+
+def ledger_difference(books: Books) -> tuple[int, str]:
+    """What the ledger departs from the facts by (1e-6 $), and a sentence naming where; (0, "") when it does not."""
+    settled = [one.position for one in books.settlements]
+    off = difference(books.entries, books.fills, settled, books.bankroll_usd6)
+    if not off.usd6:
+        return 0, ""
+    entry = "a missing entry" if off.entry_number is None else f"entry {off.entry_number}"
+    return off.usd6, f"{entry} ({off.evidence}) is off by {usd6_text(off.usd6, places=6)} on {off.account}"
+
+
+def broken_sums(books: Books) -> str:
+    """The first order, position or ledger entry that its fills do not add up to, as a sentence; empty: none."""
+    by_order: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    by_position: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for fill in books.fills:
+        for sums in (by_order[fill.order_id], by_position[fill.window, fill.outcome]):
+            sums[0] += fill.size6
+            sums[1] += fill.cost_usd6
+            sums[2] += fill.fee_usd6
+    for order in books.orders.values():
+        state = order.state
+        if by_order.pop(state.order_id, [0, 0, 0]) != [state.filled_size6, state.cost_usd6, state.fee_usd6]:
+            return f"order {state.order_id} is not the sum of its fills"
+    for key, held in books.positions.items():
+        if by_position.pop(key, [0, 0, 0]) != [held.size6, held.cost_usd6, held.fee_usd6]:
+            return f"the position {held.outcome} in {held.window} is not the sum of its fills"
+    for order_id in by_order:
+        return f"there are fills of {order_id}, but no such order"
+    for window, outcome in by_position:
+        return f"there are fills of {outcome} in {window}, but no such position"
+    return ledger_difference(books)[1]

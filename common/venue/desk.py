@@ -1,0 +1,264 @@
+"""The executor's desk: carries out what ``common.core.order_flow`` decides, first the commit, then the rest.
+
+Owns the running state and keeps it equal to the journal. Decides nothing, and never lets memory run ahead of
+what is committed.
+"""
+
+from common.core.account import account_state, broken_sums
+from common.core.moment import Moment
+from common.core.order_flow import step
+from common.core.order_state import (
+    Accept,
+    Answered,
+    Books,
+    BookSeen,
+    Commit,
+    Completeness,
+    Effect,
+    Event,
+    JournalFailed,
+    LedgerChecked,
+    MarketSeen,
+    Order,
+    Place,
+    PostureAsked,
+    PublishFill,
+    PublishOrder,
+    PublishPosition,
+    PublishPosture,
+    RaiseAlert,
+    Refuse,
+    SecondPassed,
+    State,
+    Submitted,
+)
+from common.errors import DependencyMissing, InvariantBroken
+from common.messages import (
+    Accepted,
+    AccountReport,
+    AccountState,
+    Answer,
+    BookState,
+    Command,
+    Envelope,
+    MarketState,
+    OrderState,
+    PositionState,
+    Refused,
+    Request,
+    SetPosture,
+    Submit,
+)
+from common.runtime.shell import Process
+from common.store.journal import Journal
+from common.units import SECOND
+from common.venue.paper import PaperVenue, View
+from common.venue.port import OrderPort
+from common.venue.recovery import leave_marker
+
+KEEP_PUBLISHED_NS = 3600 * SECOND
+REPORTED_ORDERS = 200
+LEDGER_CHECK_S = 10
+
+
+class Desk:
+    """The running executor: the state, its journal and its venue, changed by ``advance`` alone."""
+
+    def __init__(self, process: Process, journal: Journal, state: State) -> None:
+        self.process = process
+        self.journal = journal
+        self.state = state
+        self.venue: OrderPort = PaperVenue(
+            process.clock, self.look, max_fill_age_ns=int(process.config.paper.max_fill_age_s * SECOND)
+        )
+        self._unwritten: dict[str, Answered] = {}
+        self._published: dict[str, int] = {}
+        self._account: AccountState | None = None
+        self._summed: Books | None = None
+        self._summed_at = (0, 0)
+        self._duplicates = 0
+
+    def moment(self) -> Moment:
+        """Now."""
+        return Moment(self.process.clock.wall_ns(), self.process.clock.mono_ns())
+
+    def look(self, order: OrderState) -> View:
+        """What is held of an order's market at this instant."""
+        state = self.state
+        return View(state.markets.get(order.window), state.quotes.get(order.token), state.incomplete)
+
+    def advance(self, event: Event) -> Answer | None:
+        """Let one event happen: decide, commit, and only then change, publish and answer.
+
+        Raises DependencyMissing when the journal could not take it (nothing happened, the posture is halted)
+        and InvariantBroken, after leaving the marker, when going on would risk money.
+        """
+        try:
+            state, effects = step(self.state, event, self.moment())
+            commits = [effect for effect in effects if isinstance(effect, Commit)]
+            if commits:
+                self.journal.commit(*commits)
+        except InvariantBroken as error:
+            leave_marker(self.process.paths.state_dir, str(error))
+            raise
+        except DependencyMissing as error:
+            self.state, effects = step(self.state, JournalFailed(str(error)), self.moment())
+            self._carry_out(effects)
+            self.process.count("journal_failures")
+            raise
+        self.state = state
+        return self._carry_out(effects)
+
+    def submit(self, command: Command, request: Request) -> Answer:
+        """Answer a submit."""
+        assert isinstance(command, Submit)
+        if self.process.stopping.is_set():
+            return Refused(code="stopping", text="the executor is stopping")
+        return self._decide(Submitted(command, request.id, self.venue.order_id(command)))
+
+    def set_posture(self, command: Command, request: Request) -> Answer:
+        """Answer a change of posture; the same request, also from before a restart, changes nothing again."""
+        assert isinstance(command, SetPosture)
+        try:
+            known = self.journal.answer(request.id)
+        except DependencyMissing as error:
+            return Refused(code="journal", text=str(error))
+        if isinstance(known, Accepted):
+            return Accepted(text=known.text, repeated=True)
+        return self._decide(PostureAsked(command.posture, command.reason, command.who, request.id))
+
+    def read_account(self, _command: Command, _request: Request) -> Answer:
+        """Answer with all open and the latest closed positions, and the latest orders."""
+        books = self.state.books
+        settled = [one.position for one in books.settlements[-REPORTED_ORDERS:]]
+        held = [position for position in books.positions.values() if not position.settled]
+        orders = sorted((order.state for order in books.orders.values()), key=lambda order: order.created_ns)
+        return AccountReport(
+            account=self.account(),
+            posture=self.state.posture,
+            positions=(*settled, *held),
+            orders=tuple(orders[-REPORTED_ORDERS:]),
+        )
+
+    def hear(self, envelopes: list[Envelope], incomplete: bool) -> None:
+        """Take in what books published, in order."""
+        if incomplete != self.state.incomplete:
+            self.advance(Completeness(incomplete))
+        for envelope in envelopes:
+            try:
+                if isinstance(envelope.body, BookState):
+                    self.advance(BookSeen(envelope.body))
+                elif isinstance(envelope.body, MarketState):
+                    self.advance(MarketSeen(envelope.body))
+            except DependencyMissing:
+                continue  # a settlement that could not be written: the market comes again each second
+
+    def second(self, number: int) -> None:
+        """What has to happen without anybody asking."""
+        events: list[Event] = [*self._unwritten.values(), SecondPassed()]
+        if number % LEDGER_CHECK_S == 0:
+            events.append(LedgerChecked(broken_sums(self.state.books)))
+        for event in events:
+            try:
+                self.advance(event)
+                if isinstance(event, Answered):
+                    self._unwritten.pop(event.intent_id, None)
+            except DependencyMissing as error:
+                self.process.log.warning("journal_failing", problem=str(error))
+        try:
+            self._duplicates = self.journal.duplicate_orders()
+        except DependencyMissing as error:
+            self.process.log.warning("journal_failing", problem=str(error))
+        self._forget_old()
+        self.process.publisher.publish("account.executor", self.account(), keep=True)
+
+    def account(self) -> AccountState:
+        """The account now; summed anew when the books or the day have changed."""
+        wall_ns = self.process.clock.wall_ns()
+        books, span = self.state.books, wall_ns // (10 * SECOND)
+        if self._account is None or self._summed is not books or self._summed_at != (self._duplicates, span):
+            self._account = account_state(books, self.venue.mode, wall_ns, duplicate_orders=self._duplicates)
+            self._summed, self._summed_at = books, (self._duplicates, span)
+        return self._account
+
+    def publish_everything(self) -> None:
+        """Say after a start what is still of interest."""
+        now = self.process.clock.wall_ns()
+        self._carry_out([PublishPosture(self.state.posture)])
+        books = self.state.books
+        recent = {one.position.window for one in books.settlements if now - one.at_ns < KEEP_PUBLISHED_NS}
+        recent |= {position.window for position in books.positions.values() if not position.settled}
+        for order in books.orders.values():
+            if order.state.window in recent or now - order.state.updated_ns < KEEP_PUBLISHED_NS:
+                self._carry_out([PublishOrder(order.state)])
+        for fill in books.fills:
+            if fill.window in recent:
+                self._carry_out([PublishFill(fill)])
+        for position in books.positions.values():
+            if position.window in recent:
+                self._carry_out([PublishPosition(position)])
+        self.process.publisher.publish("account.executor", self.account(), keep=True)
+
+    def working(self) -> bool:
+        """Whether an order's fate is open."""
+        return any(order.state.status == "working" for order in self.state.books.orders.values())
+
+    def _decide(self, event: Event) -> Answer:
+        try:
+            answer = self.advance(event)
+        except DependencyMissing as error:
+            return Refused(code="journal", text=str(error))
+        if isinstance(answer, Refused):
+            self.process.count(f"refused_{answer.code}")
+            self.process.log.info("refused", code=answer.code, text=answer.text)
+        return answer or Refused(code="unanswered", text="nothing was decided")
+
+    def _carry_out(self, effects: list[Effect]) -> Answer | None:
+        answer: Answer | None = None
+        for effect in effects:
+            match effect:
+                case PublishOrder(order):
+                    self.process.log.info(
+                        "order", intent=order.intent_id, status=order.status, reason=order.reason
+                    )
+                    self._publish(f"order.{order.window}", order)
+                case PublishFill(fill):
+                    self.process.publisher.publish(f"fill.{fill.window}", fill, ts_event_ns=fill.at_ns)
+                case PublishPosition(position):
+                    self._publish(f"position.{position.window}.{position.outcome}", position)
+                case PublishPosture(posture):
+                    self.process.log.warning("posture", posture=posture.posture, reason=posture.reason)
+                    self.process.publisher.publish("posture.executor", posture, keep=True)
+                    self.process.facts["posture"] = f"{posture.posture}: {posture.reason}"
+                case RaiseAlert(alert):
+                    self.process.log.warning(alert.code, text=alert.text)
+                    self.process.publisher.publish(f"alert.{alert.code}", alert)
+                case Place(order, market):
+                    self.process.spawn(self._place(order, market), name=f"place {order.state.intent_id}")
+                case Accept(text, order_id, repeated):
+                    answer = Accepted(text=text, order_id=order_id, repeated=repeated)
+                case Refuse(code, text):
+                    answer = Refused(code=code, text=text)
+                case _:
+                    pass  # a commit: done before
+        return answer
+
+    async def _place(self, order: Order, market: MarketState) -> None:
+        told = Answered(order.state.intent_id, await self.venue.place(order, market))
+        try:
+            self.advance(told)
+        except DependencyMissing:
+            self._unwritten[told.intent_id] = told
+
+    def _publish(self, topic: str, body: OrderState | PositionState) -> None:
+        self._published[topic] = self.process.clock.wall_ns()
+        self.process.publisher.publish(topic, body, keep=True)
+
+    def _forget_old(self) -> None:
+        """Stop repeating orders and positions in which nothing is open and nothing has changed for an hour."""
+        now = self.process.clock.wall_ns()
+        open_windows = {p.window for p in self.state.books.positions.values() if not p.settled}
+        for topic, at_ns in list(self._published.items()):
+            if now - at_ns >= KEEP_PUBLISHED_NS and topic.split(".")[1] not in open_windows:
+                self.process.publisher.forget(topic)
+                del self._published[topic]

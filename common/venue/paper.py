@@ -1,0 +1,55 @@
+"""The paper venue: real books, no orders. Waits the market's own taker delay, then lets the rule decide.
+
+Never looks at the book before the delay is over, and never at anything but the book the executor then holds.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from common.core.moment import Moment
+from common.core.order_state import NotSent, Order, VenueAnswer
+from common.core.paper_fill import decide, paper_order_id
+from common.messages import BookState, MarketState, OrderState, Submit
+from common.runtime.clock import Clock
+from common.units import SECOND
+
+
+class View(NamedTuple):
+    """What the executor holds of one order's market at this instant."""
+
+    market: MarketState | None
+    book: BookState | None
+    incomplete: bool
+
+
+class PaperVenue:
+    """An OrderPort that fills on paper; ``look`` shows the executor's books as they are when it is called."""
+
+    mode = "paper"
+
+    def __init__(self, clock: Clock, look: Callable[[OrderState], View], *, max_fill_age_ns: int) -> None:
+        self._clock = clock
+        self._look = look
+        self._max_fill_age_ns = max_fill_age_ns
+
+    def order_id(self, submit: Submit) -> str:
+        """A hash of the intent: the same after every restart."""
+        return paper_order_id(submit.intent_id)
+
+    async def place(self, order: Order, market: MarketState) -> VenueAnswer:
+        """Wait out the taker delay, then fill from the book of that moment or kill with the reason."""
+        if market.taker_delay_ns is None:
+            return NotSent("the venue's taker delay is not known")
+        due_ns = self._clock.mono_ns() + market.taker_delay_ns
+        while (left_ns := due_ns - self._clock.mono_ns()) > 0:
+            await asyncio.sleep(left_ns / SECOND)
+        seen = self._look(order.state)
+        return decide(
+            order.state,
+            seen.market,
+            seen.book,
+            incomplete=seen.incomplete,
+            max_age_ns=self._max_fill_age_ns,
+            moment=Moment(self._clock.wall_ns(), self._clock.mono_ns()),
+        )

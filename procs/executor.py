@@ -1,0 +1,123 @@
+"""The executor process: the journal's only writer and the only place where an order begins.
+
+Recovery comes before the first answer. Decides nothing itself.
+"""
+
+import asyncio
+import signal
+
+from common.core.account import broken_sums
+from common.core.order_flow import followed_windows
+from common.core.order_state import LedgerChecked, PostureAsked, Restarted
+from common.errors import CallRefused, CallTimedOut, InvariantBroken
+from common.messages import BookState, Envelope, FollowWindows, ReadAccount, SetPosture, Submit
+from common.runtime.calls import call
+from common.runtime.shell import Process, run
+from common.store.journal import open_journal
+from common.units import MILLISECOND, SECOND
+from common.venue.desk import Desk
+from common.venue.recovery import MARKER, leave_marker, read_marker, recover
+
+ROLE = "executor"
+DRAIN_NS = 1_500 * MILLISECOND
+"""How long a stopping executor waits for orders in flight."""
+REMEMBERED_TOPICS = 10_000
+
+
+def start(process: Process) -> Desk:
+    """Recover: read the journal, kill what was left working, prove the books, obey the marker."""
+    state_dir = process.paths.state_dir
+    try:
+        journal = open_journal(process.paths.journal_file, now_wall_ns=process.clock.wall_ns())
+        desk = Desk(process, journal, recover(journal, process.config, process.clock, process.log))
+    except InvariantBroken as error:
+        leave_marker(state_dir, str(error))
+        raise
+    broken_off = read_marker(state_dir)
+    if broken_off is not None:
+        desk.advance(PostureAsked("halted", f"came back after: {broken_off}", ROLE))
+        (state_dir / MARKER).unlink(missing_ok=True)
+    desk.advance(Restarted())
+    desk.advance(LedgerChecked(broken_sums(desk.state.books)))
+    return desk
+
+
+async def executor(process: Process) -> None:
+    """Run until the process is told to stop; then wait for orders in flight."""
+    desk = start(process)
+    process.responder.on(Submit, desk.submit)
+    process.responder.on(SetPosture, desk.set_posture)
+    process.responder.on(ReadAccount, desk.read_account)
+    desk.publish_everything()
+    process.spawn(listen(process, desk), name="books")
+    process.spawn(each_second(process, desk), name="seconds")
+    process.spawn(follow(process, desk), name="settlements")
+    process.set_state("ready", "")
+    await process.stopping.wait()
+    deadline_ns = process.clock.mono_ns() + DRAIN_NS
+    while desk.working() and process.clock.mono_ns() < deadline_ns:
+        await asyncio.sleep(0.02)
+
+
+async def listen(process: Process, desk: Desk) -> None:
+    """Hear books."""
+    subscriber = process.subscribe("books")
+    age = process.watch("books", int(process.config.watch.book_stale_s * SECOND))
+    newest: dict[str, tuple[str, int]] = {}
+    while True:
+        envelopes = await subscriber.receive()
+        desk.hear(
+            [envelope for envelope in envelopes if is_news(newest, envelope)],
+            "books" in subscriber.unsynced(),
+        )
+        if any(isinstance(envelope.body, BookState) for envelope in envelopes):
+            age.touch()
+
+
+def is_news(newest: dict[str, tuple[str, int]], envelope: Envelope) -> bool:
+    """Whether this is newer than what was heard on its topic; a snapshot may bring what is older."""
+    boot, seq = newest.get(envelope.topic, ("", 0))
+    if boot == envelope.boot and envelope.seq <= seq:
+        return False
+    if len(newest) >= REMEMBERED_TOPICS:
+        newest.clear()
+    newest[envelope.topic] = (envelope.boot, envelope.seq)
+    return True
+
+
+async def each_second(process: Process, desk: Desk) -> None:
+    """Time for what nobody reports."""
+    number = 0
+    while True:
+        number += 1
+        desk.second(number)
+        books = process.ages.get("books")
+        if books is not None and books.stale():
+            process.set_state("degraded", "no word from books")
+        else:
+            process.set_state("ready", "")
+        await asyncio.sleep(1)
+
+
+async def follow(process: Process, desk: Desk) -> None:
+    """Ask books for the windows in which something is still to be settled, also those of earlier runs."""
+    while True:
+        windows = followed_windows(desk.state, desk.moment())
+        if windows:
+            try:
+                await call(
+                    process.ctx,
+                    process.run_dir,
+                    "books",
+                    ROLE,
+                    FollowWindows(windows=windows),
+                    clock=process.clock,
+                )
+            except (CallTimedOut, CallRefused):
+                process.count("follow_failures")
+        process.set_count("unsettled", len(windows))
+        await asyncio.sleep(1)
+
+
+if __name__ == "__main__":
+    run(ROLE, executor, death_signal=signal.SIGTERM)
