@@ -7,11 +7,11 @@ after a gap, a restart or a late join it asks that process for its whole state.
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
+import structlog
 import zmq
 import zmq.asyncio
 
@@ -19,10 +19,13 @@ from common.errors import BusError
 from common.messages import SCHEMA, Envelope, Published, Snapshot, SourceCount, TakeSnapshot
 from common.runtime.calls import call
 from common.runtime.clock import Clock
+from common.runtime.continuity import Continuity
 from common.runtime.endpoints import publish_endpoint
 
 HIGH_WATER = 100_000
-MAX_MESSAGE_BYTES = 16 << 20
+MAX_MESSAGE_BYTES = 1 << 20
+MAX_TRANSPORT_BYTES = 16 << 20
+"""libzmq drops the connection beyond this without a word; what is smaller is refused by us and counted."""
 REPUBLISH_S = 1.0
 POLL_MS = 20
 """How long a finished snapshot may wait for the next message."""
@@ -32,7 +35,15 @@ SNAPSHOT_RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 class Publisher:
     """The one publisher of a process; binds on creation (hold the role's lock first)."""
 
-    def __init__(self, ctx: zmq.asyncio.Context, run_dir: Path, role: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        ctx: zmq.asyncio.Context,
+        run_dir: Path,
+        role: str,
+        clock: Clock,
+        *,
+        high_water: int = HIGH_WATER,
+    ) -> None:
         self.role = role
         self.boot = uuid.uuid4().hex[:12]
         self.seq = 0
@@ -44,7 +55,7 @@ class Publisher:
         # The plain socket: a send only hands over to libzmq's own thread and never waits.
         self._socket = zmq.Context(ctx).socket(zmq.PUB)
         self._socket.linger = 0
-        self._socket.sndhwm = HIGH_WATER
+        self._socket.sndhwm = high_water
         self._socket.bind(publish_endpoint(run_dir, role))
 
     def publish(
@@ -80,6 +91,10 @@ class Publisher:
         """This topic has no state any more."""
         self._kept.pop(topic, None)
 
+    def keep_only(self, topics: Collection[str]) -> None:
+        """No topic but these has state any more."""
+        self._kept = {topic: kept for topic, kept in self._kept.items() if topic in topics}
+
     def snapshot(self) -> Snapshot:
         """The whole published state as of now."""
         return Snapshot(boot=self.boot, seq=self.seq, envelopes=(*self.extra_state(), *self._kept.values()))
@@ -106,39 +121,47 @@ class Publisher:
         self._socket.close()
 
 
-@dataclass(slots=True)
-class _Numbering:
-    """How the numbers of one start of one publisher came."""
+class _Head(msgspec.Struct):
+    """As much of an envelope as any version can read."""
 
-    first_seq: int
-    last_seq: int
-    received: int = 0
-    missed: int = 0
-    repeated: int = 0
-    gaps: int = 0
+    schema: int
+    source: str
+    boot: str
 
 
 class Subscriber:
     """Hears everything that some processes publish, in order per process."""
 
     def __init__(
-        self, ctx: zmq.asyncio.Context, run_dir: Path, role: str, sources: Sequence[str], clock: Clock
+        self,
+        ctx: zmq.asyncio.Context,
+        run_dir: Path,
+        role: str,
+        sources: Sequence[str],
+        clock: Clock,
+        *,
+        high_water: int = HIGH_WATER,
     ) -> None:
         self._ctx = ctx
         self._run_dir = run_dir
         self._role = role
         self._clock = clock
+        self._sources = frozenset(sources)
         self._decoder = msgspec.msgpack.Decoder(Envelope)
-        self._numbering: dict[tuple[str, str], _Numbering] = {}
+        self._heads = msgspec.msgpack.Decoder(_Head)
+        self._known: dict[tuple[str, str], Continuity] = {}
         self._boot: dict[str, str] = {}
+        self._newer: set[tuple[str, str]] = set()
+        """Starts of publishers whose schema is above ours."""
         self._repairs: dict[str, asyncio.Task[None]] = {}
-        self._repaired: deque[Snapshot] = deque()
+        self._repaired: deque[tuple[str, Snapshot]] = deque()
+        self._unsynced: set[str] = set()
         self.refused: dict[str, int] = {}
-        """Unreadable messages by reason."""
+        """Messages that were not used, by reason."""
         self._socket = ctx.socket(zmq.SUB)
         self._socket.linger = 0
-        self._socket.rcvhwm = HIGH_WATER
-        self._socket.maxmsgsize = MAX_MESSAGE_BYTES
+        self._socket.rcvhwm = high_water
+        self._socket.maxmsgsize = MAX_TRANSPORT_BYTES
         self._socket.reconnect_ivl = 10
         self._socket.subscribe(b"")
         self._plain: zmq.Socket[bytes] = zmq.Socket.shadow(self._socket.underlying)
@@ -147,35 +170,23 @@ class Subscriber:
             self._repair(source)
 
     async def receive(self) -> list[Envelope]:
-        """Wait for news, then drain all there is; the contents of snapshots come first."""
+        """Wait for news, then drain all there is; what snapshots add comes last."""
         while True:
             await self._socket.poll(POLL_MS)
             heard: list[Envelope] = []
-            while self._repaired:
-                heard += self._repaired.popleft().envelopes
             self._drain(heard)
+            while self._repaired:
+                heard += self._news(*self._repaired.popleft())
             if heard:
                 return heard
 
     def unsynced(self) -> set[str]:
         """Sources with a gap, a new start or no snapshot yet: what they said so far may be incomplete."""
-        return set(self._repairs)
+        return set(self._unsynced)
 
     def counts(self) -> tuple[SourceCount, ...]:
         """The numbering of every start of every source heard so far."""
-        return tuple(
-            SourceCount(
-                source=source,
-                boot=boot,
-                first_seq=held.first_seq,
-                last_seq=held.last_seq,
-                received=held.received,
-                missed=held.missed,
-                repeated=held.repeated,
-                gaps=held.gaps,
-            )
-            for (source, boot), held in self._numbering.items()
-        )
+        return tuple(known.count() for known in self._known.values() if known.received)
 
     def close(self) -> None:
         """Release the socket and stop repairing."""
@@ -189,50 +200,95 @@ class Subscriber:
                 frames = self._plain.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._take(frames, heard)
+            envelope = self._read(frames[-1])
+            if envelope is not None and self._is_news(envelope):
+                heard.append(envelope)
 
-    def _take(self, frames: list[bytes], heard: list[Envelope]) -> None:
+    def _read(self, raw: bytes) -> Envelope | None:
+        if len(raw) > MAX_MESSAGE_BYTES:
+            self._refuse("oversized")
+            return None
         try:
-            envelope = self._decoder.decode(frames[-1])
+            envelope = self._decoder.decode(raw)
+        except msgspec.DecodeError:
+            self._refuse_undecodable(raw)
+            return None
+        if envelope.schema > SCHEMA:
+            self._refuse_undecodable(raw)
+            return None
+        if envelope.source not in self._sources:
+            self._refuse("foreign")
+            return None
+        return envelope
+
+    def _refuse_undecodable(self, raw: bytes) -> None:
+        try:
+            head = self._heads.decode(raw)
         except msgspec.DecodeError:
             self._refuse("unreadable")
             return
-        if envelope.schema > SCHEMA:
-            self._refuse(f"schema {envelope.schema} from {envelope.source}")
+        if head.schema <= SCHEMA:
+            self._refuse("unreadable")
             return
-        if self._counted(envelope):
-            heard.append(envelope)
+        self._refuse("schema")
+        if (head.source, head.boot) not in self._newer:
+            self._newer.add((head.source, head.boot))
+            structlog.get_logger().error(
+                "schema_refused",
+                source=head.source,
+                text=f"{head.source} speaks schema {head.schema}, this process {SCHEMA}; restart all processes",
+            )
 
-    def _counted(self, envelope: Envelope) -> bool:
-        """Account for one number; False when it was heard before."""
-        source = envelope.source
-        key = (source, envelope.boot)
-        held = self._numbering.get(key)
-        if held is None:
-            held = self._numbering[key] = _Numbering(envelope.seq, envelope.seq - 1)
-        if envelope.seq <= held.last_seq:
-            held.repeated += 1
-            return False
-        missing = envelope.seq - held.last_seq - 1
-        held.last_seq = envelope.seq
-        held.received += 1
-        if missing:
-            held.missed += missing
-            held.gaps += 1
-        if missing or self._boot.get(source, envelope.boot) != envelope.boot:
+    def _is_news(self, envelope: Envelope) -> bool:
+        source, boot = envelope.source, envelope.boot
+        known = self._continuity(source, boot)
+        before = self._boot.get(source)
+        if before != boot:
+            self._boot[source] = boot
+            if before is not None:
+                # The outstanding question may have gone to the process that is no more.
+                self._repair(source)
+        news = known.live(envelope)
+        if known.holes and source not in self._repairs and not self._is_waiting(source):
             self._repair(source)
-        self._boot[source] = envelope.boot
-        return True
+        if source not in self._unsynced:
+            known.settle()
+        return news
 
-    def _repair(self, source: str) -> None:
-        """Ask for the whole state, over again if a gap opens while the answer is on its way."""
+    def _news(self, source: str, snapshot: Snapshot) -> list[Envelope]:
+        """Take a snapshot in; asks again when it is of another start or does not reach the last hole."""
+        if self._boot.setdefault(source, snapshot.boot) != snapshot.boot:
+            self._repair(source, SNAPSHOT_RETRY_S[0])
+            return []
+        known = self._continuity(source, snapshot.boot)
+        news = known.repair(snapshot)
+        if known.holes:
+            self._repair(source, SNAPSHOT_RETRY_S[0])
+        elif source not in self._repairs:
+            self._unsynced.discard(source)
+            known.settle()
+        return news
+
+    def _continuity(self, source: str, boot: str) -> Continuity:
+        known = self._known.get((source, boot))
+        if known is None:
+            known = self._known[source, boot] = Continuity(source, boot)
+        return known
+
+    def _is_waiting(self, source: str) -> bool:
+        return any(waiting == source for waiting, _ in self._repaired)
+
+    def _repair(self, source: str, delay_s: float = 0.0) -> None:
+        """Ask for the whole state; an older question is withdrawn."""
         running = self._repairs.pop(source, None)
         if running is not None:
             running.cancel()
+        self._unsynced.add(source)
         # The one task maker of the bus: the reference is kept, and the task ends with the subscriber.
-        self._repairs[source] = asyncio.ensure_future(self._fetch(source))
+        self._repairs[source] = asyncio.ensure_future(self._fetch(source, delay_s))
 
-    async def _fetch(self, source: str) -> None:
+    async def _fetch(self, source: str, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
         attempt = 0
         while True:
             try:
@@ -240,13 +296,13 @@ class Subscriber:
                     self._ctx, self._run_dir, source, self._role, TakeSnapshot(), clock=self._clock
                 )
             except BusError:
-                await asyncio.sleep(SNAPSHOT_RETRY_S[min(attempt, len(SNAPSHOT_RETRY_S) - 1)])
-                attempt += 1
-                continue
+                answer = None
             if isinstance(answer, Snapshot):
-                self._repaired.append(answer)
-            self._repairs.pop(source, None)
-            return
+                self._repaired.append((source, answer))
+                self._repairs.pop(source, None)
+                return
+            await asyncio.sleep(SNAPSHOT_RETRY_S[min(attempt, len(SNAPSHOT_RETRY_S) - 1)])
+            attempt += 1
 
     def _refuse(self, reason: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1

@@ -16,7 +16,18 @@ import zmq
 import zmq.asyncio
 
 from common.errors import CallRefused, CallTimedOut
-from common.messages import SCHEMA, Answer, Command, Refused, Reply, Request
+from common.messages import (
+    SCHEMA,
+    Answer,
+    Command,
+    ReadAccount,
+    Refused,
+    Reply,
+    Request,
+    Status,
+    TakeSnapshot,
+    Why,
+)
 from common.runtime.clock import Clock
 from common.runtime.endpoints import answer_endpoint
 
@@ -24,6 +35,9 @@ MAX_REQUEST_BYTES = 1 << 20
 MAX_ANSWER_BYTES = 64 << 20
 REMEMBERED_ANSWERS = 1000
 DEFAULT_TIMEOUT_NS = 1_000_000_000
+
+_READINGS = (Status, TakeSnapshot, Why, ReadAccount)
+"""Asking these again does no harm, and a thousand remembered snapshots would fill the memory."""
 
 Handler = Callable[[Command, Request], Answer | Awaitable[Answer]]
 
@@ -126,26 +140,33 @@ class Responder:
             return _reply("", Refused(code="unreadable", text=f"not a request this version reads: {error}"))
         if request.id in self._answered:
             return self._answered[request.id]
+        refusal = self._refusal(request)
+        if refusal is not None:
+            # Not remembered: nothing was done, and the same command may come again with more time.
+            return _reply(request.id, refusal)
         answer = _reply(request.id, await self._body(request))
-        self._answered[request.id] = answer
-        if len(self._answered) > REMEMBERED_ANSWERS:
-            self._answered.popitem(last=False)
+        if not isinstance(request.body, _READINGS):
+            self._answered[request.id] = answer
+            if len(self._answered) > REMEMBERED_ANSWERS:
+                self._answered.popitem(last=False)
         return answer
 
-    async def _body(self, request: Request) -> Answer:
+    def _refusal(self, request: Request) -> Refused | None:
         if request.schema > SCHEMA:
             return Refused(
                 code="schema", text=f"the caller speaks schema {request.schema}, this process {SCHEMA}"
             )
         if self._clock.mono_ns() > request.expires_mono_ns:
             return Refused(code="expired", text="the command expired before it was read; nothing was done")
-        handler = self._handlers.get(type(request.body))
-        if handler is None:
+        if type(request.body) not in self._handlers:
             return Refused(
                 code="unknown-command", text=f"this process does not answer {type(request.body).__name__}"
             )
+        return None
+
+    async def _body(self, request: Request) -> Answer:
         try:
-            answer = handler(request.body, request)
+            answer = self._handlers[type(request.body)](request.body, request)
             return await answer if inspect.isawaitable(answer) else answer
         except CallRefused as refusal:
             return Refused(code=refusal.code, text=refusal.text)

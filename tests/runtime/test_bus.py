@@ -1,0 +1,246 @@
+"""The bus over real ipc sockets: nothing is lost unseen, and what was lost is repaired."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+import zmq
+import zmq.asyncio
+
+from common.messages import SCHEMA, Envelope, Snapshot
+from common.runtime.bus import MAX_MESSAGE_BYTES, Publisher, Subscriber
+from common.runtime.clock import SystemClock
+from common.runtime.endpoints import publish_endpoint
+from tests.runtime.peers import context, kill, peer, posture, pulse, receive_until, start, tick
+
+PUBLISHER = """
+import asyncio, sys
+from pathlib import Path
+import zmq.asyncio
+from tests.runtime.peers import peer, posture, tick
+async def main():
+    ctx = zmq.asyncio.Context()
+    async with peer(ctx, Path(sys.argv[1]), "books") as one:
+        print(one.publisher.boot, flush=True)
+        number = 0
+        while True:
+            number += 1
+            one.publisher.publish("tick.btc", tick(number))
+            if number == 1:
+                one.publisher.publish("posture.x", posture(1), keep=True)
+            await asyncio.sleep(0.001)
+asyncio.run(main())
+"""
+
+
+def test_a_late_joiner_gets_the_state(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "books") as one:
+            one.publisher.publish("posture.a", posture(1), keep=True)
+            one.publisher.publish("posture.gone", posture(2), keep=True)
+            one.publisher.forget("posture.gone")
+            subscriber = Subscriber(ctx, run_dir, "strategist", ["books"], SystemClock())
+            assert subscriber.unsynced() == {"books"}
+            heard = await receive_until(subscriber, lambda heard: not subscriber.unsynced())
+            assert [(e.topic, e.seq) for e in heard] == [("posture.a", 1)]
+            assert subscriber.counts() == ()
+            subscriber.close()
+
+    asyncio.run(play())
+
+
+def test_what_fell_between_snapshot_and_subscription_is_asked_for_again(run_dir: Path) -> None:
+    """The snapshot was taken at 1, the first message that came by itself is 4: 2 and 3 must not stay unknown."""
+
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "books") as one:
+            history: list[Envelope] = [one.publisher.publish("tick.btc", tick(1))]
+            one.publisher.extra_state = lambda: history
+            subscriber = Subscriber(ctx, run_dir, "strategist", ["books"], SystemClock())
+            plain = subscriber._plain
+            plain.unsubscribe(b"")
+            await receive_until(subscriber, lambda heard: len(heard) == 1)
+            history += [one.publisher.publish("tick.btc", tick(number)) for number in (2, 3)]
+            plain.subscribe(b"")
+            async with pulse(lambda: history.append(one.publisher.publish("tick.btc", tick(9)))):
+                heard = await receive_until(
+                    subscriber, lambda heard: {2, 3} <= {e.seq for e in heard} and not subscriber.unsynced()
+                )
+            seqs = [e.seq for e in heard]
+            assert len(seqs) == len(set(seqs)), "delivered twice"
+            subscriber.close()
+
+    asyncio.run(play())
+
+
+@pytest.mark.procs
+def test_a_killed_and_restarted_publisher_is_noticed_and_repaired(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx:
+            first = start(PUBLISHER, str(run_dir))
+            subscriber = Subscriber(ctx, run_dir, "strategist", ["books"], SystemClock())
+            second = None
+            try:
+                await receive_until(subscriber, lambda heard: len(heard) > 50 and not subscriber.unsynced())
+                kill(first)
+                second = start(PUBLISHER, str(run_dir))
+                boots = {count.boot for count in subscriber.counts()}
+                unsynced_seen = False
+
+                def repaired(heard: list[Envelope]) -> bool:
+                    nonlocal unsynced_seen
+                    new = [e for e in heard if e.boot not in boots]
+                    unsynced_seen |= bool(new) and subscriber.unsynced() == {"books"}
+                    return any(e.topic == "posture.x" for e in new) and not subscriber.unsynced()
+
+                heard = await receive_until(subscriber, repaired)
+                assert len(subscriber.counts()) == 2
+                new = [e for e in heard if e.boot not in boots]
+                assert len({e.boot for e in new}) == 1
+                assert unsynced_seen or new[0].seq == 2
+            finally:
+                subscriber.close()
+                kill(first) if first.poll() is None else None
+                if second is not None:
+                    kill(second)
+
+    asyncio.run(play())
+
+
+def test_dropped_messages_are_counted_exactly_and_the_snapshot_restores_the_state(run_dir: Path) -> None:
+    sent = 20_000
+
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "books", high_water=10) as one:
+            subscriber = Subscriber(ctx, run_dir, "strategist", ["books"], SystemClock(), high_water=10)
+            async with pulse(lambda: one.publisher.publish("tick.btc", tick(0))):
+                await receive_until(subscriber, lambda _: bool(subscriber.counts()) and not subscriber.unsynced())
+            start_seq = one.publisher.seq
+            for number in range(sent):
+                one.publisher.publish("tick.btc", tick(number))
+            one.publisher.publish("posture.a", posture(7), keep=True)
+            # Something after the hole must come through to show it.
+            async with pulse(lambda: one.publisher.publish("tick.btc", tick(0))):
+                heard = await receive_until(
+                    subscriber,
+                    lambda heard: any(e.topic == "posture.a" for e in heard)
+                    and subscriber.counts()[0].last_seq > start_seq + sent + 1
+                    and not subscriber.unsynced(),
+                )
+            count = subscriber.counts()[0]
+            assert count.missed > 0
+            assert count.received + count.missed == count.last_seq - count.first_seq + 1
+            assert count.first_seq <= start_seq
+            assert [e.body for e in heard if e.topic == "posture.a"][-1] == posture(7)
+            assert count.repeated == 0
+            subscriber.close()
+
+    asyncio.run(play())
+
+
+def test_a_snapshot_never_sets_newer_state_back(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "books") as one:
+            one.publisher.publish("posture.a", posture(1), keep=True)
+            old = one.publisher.snapshot()
+            one.publisher.publish("posture.a", posture(2), keep=True)
+            subscriber = Subscriber(ctx, run_dir, "strategist", ["books"], SystemClock())
+            await receive_until(subscriber, lambda heard: not subscriber.unsynced())
+            subscriber._repair("books")
+            subscriber._repaired.append(("books", old))
+            one.publisher.publish("posture.a", posture(3), keep=True)
+            heard = await receive_until(subscriber, lambda heard: any(e.body == posture(3) for e in heard))
+            assert [e.body for e in heard if e.body == posture(1)] == []
+            subscriber.close()
+
+    asyncio.run(play())
+
+
+def test_kept_state_is_sent_again_with_a_new_number(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "books") as one:
+            one.publisher.publish("posture.a", posture(1), keep=True, ts_recv_ns=5, cause="x/y/1")
+            one.publisher.publish("posture.b", posture(1), keep=True)
+            one.publisher.keep_only({"posture.a"})
+            subscriber = Subscriber(ctx, run_dir, "strategist", ["books"], SystemClock())
+            async with asyncio.TaskGroup() as tasks:
+                republishing = tasks.create_task(one.publisher.run())
+                heard = await receive_until(subscriber, lambda heard: any(e.seq > 2 for e in heard))
+                republishing.cancel()
+            again = [e for e in heard if e.seq > 2]
+            assert {e.topic for e in again} == {"posture.a"}
+            assert (again[0].ts_recv_ns, again[0].cause, again[0].body) == (5, "x/y/1", posture(1))
+            subscriber.close()
+
+    asyncio.run(play())
+
+
+def test_useless_messages_are_counted_by_reason_and_never_raised(run_dir: Path) -> None:
+    good = Envelope(
+        schema=SCHEMA, source="books", boot="b", seq=1, topic="tick.btc", ts_event_ns=0, ts_recv_ns=0,
+        mono_ns=0, cause="", body=tick(1),
+    )  # fmt: skip
+    newer = msgspec.to_builtins(good) | {"schema": SCHEMA + 1, "body": {"t": "from-the-future"}}
+    foreign = msgspec.structs.replace(good, source="executor")
+    repeated = good
+
+    async def play() -> None:
+        async with context() as ctx:
+            socket = zmq.Context(ctx).socket(zmq.PUB)
+            socket.linger = 0
+            socket.bind(publish_endpoint(run_dir, "books"))
+            subscriber = Subscriber(ctx, run_dir, "strategist", ["books"], SystemClock())
+            heard: list[Envelope] = []
+            async with asyncio.timeout(10):
+                while not heard:
+                    socket.send_multipart([b"tick.btc", msgspec.msgpack.encode(good)])
+                    try:
+                        async with asyncio.timeout(0.1):
+                            heard += await subscriber.receive()
+                    except TimeoutError:
+                        continue
+            before = subscriber.counts()[0].repeated
+            payloads = [b"\xc1", msgspec.msgpack.encode(newer), b"x" * (MAX_MESSAGE_BYTES + 1)]
+            payloads += [msgspec.msgpack.encode(foreign), msgspec.msgpack.encode(repeated)]
+            payloads += [msgspec.msgpack.encode(msgspec.structs.replace(good, seq=2))]
+            for payload in payloads:
+                socket.send_multipart([b"x", payload])
+            heard = await receive_until(subscriber, lambda heard: len(heard) > 0)
+            assert [e.seq for e in heard] == [2]
+            assert subscriber.refused == {"unreadable": 1, "schema": 1, "oversized": 1, "foreign": 1}
+            assert subscriber.counts()[0].repeated == before + 1
+            socket.close()
+            subscriber.close()
+
+    asyncio.run(play())
+
+
+def test_an_absent_process_stays_unsynced_and_blocks_nobody(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "books") as one:
+            subscriber = Subscriber(ctx, run_dir, "strategist", ["executor", "books"], SystemClock())
+            one.publisher.publish("posture.a", posture(1), keep=True)
+            await receive_until(subscriber, lambda heard: bool(heard) and subscriber.unsynced() == {"executor"})
+            async with peer(ctx, run_dir, "executor") as late:
+                late.publisher.publish("posture.b", posture(2), keep=True)
+                heard = await receive_until(subscriber, lambda heard: not subscriber.unsynced())
+                assert any(e.source == "executor" for e in heard)
+            subscriber.close()
+
+    asyncio.run(play())
+
+
+def test_a_publisher_never_waits_for_a_reader(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx:
+            publisher = Publisher(ctx, run_dir, "books", SystemClock(), high_water=5)
+            asleep = Subscriber(ctx, run_dir, "strategist", ["books"], SystemClock(), high_water=5)
+            for number in range(5_000):
+                publisher.publish("tick.btc", tick(number))
+            assert publisher.seq == 5_000
+            assert publisher.snapshot() == Snapshot(boot=publisher.boot, seq=5_000, envelopes=())
+            asleep.close()
+            publisher.close()
+
+    asyncio.run(play())

@@ -1,0 +1,165 @@
+"""Commands over real sockets: time-outs are unknown, expiry is refused, a repeated id is answered from memory."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+import zmq
+import zmq.asyncio
+
+from common.errors import CallRefused, CallTimedOut
+from common.messages import Accepted, Answer, Command, Request, SetPosture, Status, TakeSnapshot, Why
+from common.runtime.calls import Responder, call, call_all
+from common.runtime.clock import SystemClock
+from common.runtime.endpoints import answer_endpoint
+from tests.runtime.peers import context, peer
+
+WISH = SetPosture(posture="paused", reason="test", who="test")
+CLOCK = SystemClock()
+
+
+class Counted:
+    """A handler that counts how often it acted."""
+
+    def __init__(self) -> None:
+        self.acted = 0
+
+    def __call__(self, _command: Command, _request: Request) -> Answer:
+        self.acted += 1
+        return Accepted(text=str(self.acted))
+
+
+def test_a_stuck_callee_times_out_and_the_next_call_works(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx:
+            stuck = zmq.Context(ctx).socket(zmq.REP)
+            stuck.linger = 0
+            stuck.bind(answer_endpoint(run_dir, "executor"))
+            began = time.monotonic()
+            with pytest.raises(CallTimedOut, match="executor"):
+                await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK, timeout_ns=300_000_000)
+            assert time.monotonic() - began < 1.5
+            stuck.close()
+            async with peer(ctx, run_dir, "executor") as one:
+                handler = Counted()
+                one.responder.on(SetPosture, handler)
+                answer = await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK)
+                assert answer == Accepted(text="1")
+
+    asyncio.run(play())
+
+
+def test_nothing_is_queued_for_an_absent_callee(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx:
+            with pytest.raises(CallTimedOut):
+                await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK, timeout_ns=100_000_000)
+            async with peer(ctx, run_dir, "executor") as one:
+                handler = Counted()
+                one.responder.on(SetPosture, handler)
+                await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK)
+                assert handler.acted == 1
+
+    asyncio.run(play())
+
+
+def test_an_expired_command_is_refused_and_may_come_again(run_dir: Path) -> None:
+    """The refusal is not remembered: the same command with more time is carried out, once."""
+
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            handler = Counted()
+            one.responder.on(SetPosture, handler)
+
+            class Behind(SystemClock):
+                def mono_ns(self) -> int:
+                    return super().mono_ns() - 10_000_000_000
+
+            with pytest.raises(CallRefused) as refused:
+                await call(ctx, run_dir, "executor", "test", WISH, clock=Behind(), request_id="a")
+            assert refused.value.code == "expired"
+            assert handler.acted == 0
+            await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK, request_id="a")
+            assert handler.acted == 1
+
+    asyncio.run(play())
+
+
+def test_a_repeated_id_is_answered_from_memory(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            handler = Counted()
+            one.responder.on(SetPosture, handler)
+            first = await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK, request_id="a")
+            second = await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK, request_id="a")
+            other = await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK, request_id="b")
+            assert (first, second, other) == (Accepted(text="1"), Accepted(text="1"), Accepted(text="2"))
+
+    asyncio.run(play())
+
+
+def test_answers_to_readings_are_fresh_and_not_kept_in_memory(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            handler = Counted()
+            one.responder.on(Status, handler)
+            for number in (1, 2):
+                answer = await call(ctx, run_dir, "executor", "test", Status(), clock=CLOCK, request_id="a")
+                assert answer == Accepted(text=str(number))
+            await call(ctx, run_dir, "executor", "test", TakeSnapshot(), clock=CLOCK)
+            assert not one.responder._answered
+
+    asyncio.run(play())
+
+
+def test_refusals_carry_their_code(run_dir: Path) -> None:
+    def refuse(_command: Command, _request: Request) -> Answer:
+        raise CallRefused("halted", "no")
+
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            one.responder.on(SetPosture, refuse)
+            for body, code in ((WISH, "halted"), (Why(), "unknown-command")):
+                with pytest.raises(CallRefused) as refused:
+                    await call(ctx, run_dir, "executor", "test", body, clock=CLOCK)
+                assert refused.value.code == code
+            socket = ctx.socket(zmq.REQ)
+            socket.connect(answer_endpoint(run_dir, "executor"))
+            await socket.send(b"\xc1")
+            assert b"unreadable" in await socket.recv()
+            socket.close(linger=0)
+
+    asyncio.run(play())
+
+
+def test_all_are_asked_at_once(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "books") as one:
+            one.responder.on(Status, Counted())
+            began = time.monotonic()
+            questions: dict[str, Command] = {"books": Status(), "executor": Status(), "recorder": Status()}
+            answers = await call_all(ctx, run_dir, "test", questions, clock=CLOCK, timeout_ns=400_000_000)
+            assert time.monotonic() - began < 0.8
+            assert answers["books"] == Accepted(text="1")
+            assert isinstance(answers["executor"], CallTimedOut)
+            assert isinstance(answers["recorder"], CallTimedOut)
+
+    asyncio.run(play())
+
+
+def test_an_awaited_handler_answers_too(run_dir: Path) -> None:
+    async def slow(_command: Command, _request: Request) -> Answer:
+        await asyncio.sleep(0)
+        return Accepted()
+
+    async def play() -> None:
+        async with context() as ctx:
+            responder = Responder(ctx, run_dir, "executor", CLOCK)
+            responder.on(SetPosture, slow)
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(responder.run())
+                assert await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK) == Accepted()
+                running.cancel()
+
+    asyncio.run(play())
