@@ -104,9 +104,11 @@ class BookKeeper:
                     pass
         return heard
 
-    def state(self, token: str) -> BookState:
-        """The book as it is published."""
-        held = self._held[token]
+    def state(self, token: str) -> BookState | None:
+        """The book as it is published; None when the token is not followed."""
+        held = self._held.get(token)
+        if held is None:
+            return None
         bids, asks = held.book.levels(PUBLISHED_DEPTH)
         return BookState(
             token=token,
@@ -121,9 +123,11 @@ class BookKeeper:
             last_trade4=held.last_trade4,
         )
 
-    def best(self, token: str) -> tuple[BookStatus, int | None, int | None]:
+    def best(self, token: str) -> tuple[BookStatus, int | None, int | None] | None:
         """Status and best prices: what decides whether a change is news at once."""
-        held = self._held[token]
+        held = self._held.get(token)
+        if held is None:
+            return None
         return held.status, held.book.best_bid, held.book.best_ask
 
     def _alive(self, token: str, mono_ns: int) -> KeptBook | None:
