@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
-from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
+from supervisor.xmlrpc import SupervisorTransport
 
 UNREACHABLE = (OSError, http.client.HTTPException, socket.timeout)
 """What a call raises when no supervisord answers; a Fault is its refusal."""
