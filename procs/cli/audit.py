@@ -14,7 +14,7 @@ from common.store.tape import Hole
 
 FOLLOWS: dict[str, frozenset[str]] = {
     "strategist": frozenset({"oracle-rtds", "books", "executor"}),
-    "executor": frozenset({"oracle-rtds", "books"}),
+    "executor": frozenset({"books"}),
     "recorder": frozenset({"oracle-rtds", "books", "strategist", "executor", "sentinel"}),
 }
 """Whom a process must hear: one that never heard a publisher has no count of it that could be wrong."""

@@ -110,7 +110,7 @@ def recording_plan(path: Path, seconds: int | None, speed: float | None, port: i
         families=("chainlink", "binance") if exchange_only else ("chainlink",),
         watched=("binance",) if exchange_only else ("spot",),
         min_time_left_s=left_s / script.speed,
-        lookahead_s=max(lookahead_s, 60.0),
+        lookahead_s=max(lookahead_s, 10.0),
         sim=SimSettings(
             listen=f"127.0.0.1:{port}",
             mode="recording",
