@@ -1,8 +1,8 @@
 """Market objects of the discovery service to MarketState: the venue's half of a window's passport.
 
-Pure. Owns which fields say what; never assumes: everything that would make a window untradable becomes a refusal
-in plain words, so that people can see why. ``startDate`` is the listing time and ``endDateIso`` only a date:
-neither is ever read.
+Pure. Owns which fields say what; never assumes: everything that would make a window untradable becomes a
+refusal in plain words, so that people can see why. ``startDate`` is the listing time and ``endDateIso`` only a
+date: neither is ever read.
 """
 
 import json
@@ -56,8 +56,10 @@ def slug_parts(slug: str) -> SlugParts | None:
 def markets_in(payload: object) -> list[tuple[Json, Json | None]]:
     """Every market in a market, an event, a list of either or a keyset page, each with its event.
 
-    Raises FrameRefused for anything else.
+    None, the answer to an unknown name, holds none. Raises FrameRefused for anything else.
     """
+    if payload is None:
+        return []
     if isinstance(payload, Mapping):
         return _markets_of(payload)
     if not isinstance(payload, Sequence) or isinstance(payload, str | bytes):

@@ -1,7 +1,7 @@
 """One decision each about a market's terms: settlement rule, fee, taker delay, price grid, smallest order.
 
-Pure. Every function returns the term and why it is unusable; unknown means refused, never assumed. Numbers may
-come as text, as Decimal or as JSON numbers and are read by their decimal text.
+Pure. Every function returns the term and why it is unusable; unknown means refused, never assumed. Numbers
+may come as text, as Decimal or as JSON numbers and are read by their decimal text.
 """
 
 import re
@@ -42,7 +42,7 @@ _HOLD_FIELDS = (
 
 
 def settlement_rule(market: Json, event: Json | None, asset: str) -> tuple[Rule, int, list[str]]:
-    """Rule, look-back in seconds (0 for spot) and refusals: the source's name and the configuration must agree."""
+    """Rule, look-back in seconds (0 for spot) and refusals: the source's name and the configuration agree."""
     source = market.get("resolutionSource") or (event or {}).get("resolutionSource")
     above = (event or {}).get("resolutionSource")
     if not isinstance(source, str) or (found := _SOURCE.fullmatch(source.strip())) is None:
@@ -103,10 +103,10 @@ def fee_schedule(market: Json, clob: Json | None) -> tuple[FeeSchedule | None, l
 
 
 def taker_delay(clob: Json) -> tuple[Ns | None, list[str]]:
-    """How long the venue holds a taker order, from the order book's metadata; None (refused) when it is unsaid.
+    """How long the venue holds a taker order, from the order book's metadata; None (refused) when unsaid.
 
-    Real answers carry only the flag ``itode``. Set and without milliseconds it means the longest hold the venue
-    ever documented, 250 ms: pessimistic, because today's is not published per market.
+    Real answers carry only the flag ``itode``. Set and without milliseconds it means the longest hold the
+    venue ever documented, 250 ms: pessimistic, because today's is not published per market.
     """
     flag = clob.get("itode")
     stated = [(name, clob[name]) for name in _HOLD_FIELDS if clob.get(name) is not None]

@@ -1,0 +1,137 @@
+"""Reading JSON over HTTP: one thread per source, bounded in time and size, numbers kept by their decimal text.
+
+Owns how a venue's refusal to answer becomes one clear FeedError. Never writes to a venue and never retries: the
+caller comes back on its own schedule.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import requests
+
+from common.errors import FeedError
+from common.feeds.connection import LOOPBACK, USER_AGENT
+from common.runtime.clock import Clock
+from common.units import SECOND
+
+CONNECT_S, READ_S = 3.0, 5.0
+WHOLE_S = 15.0
+"""For one answer in all: a server that drips bytes never hits the read limit."""
+MAX_BYTES = 16 << 20
+DEFAULT_WAIT_S = 5.0
+MAX_WAIT_S = 300.0
+_CHUNK = 1 << 16
+_MEANINGS = {403: "the venue's edge refuses this client or this place", 429: "too many requests"}
+
+
+class HttpSource:
+    """GETs to one base address, one after the other."""
+
+    def __init__(
+        self, base_url: str, clock: Clock, *, max_bytes: int = MAX_BYTES, read_s: float = READ_S
+    ) -> None:
+        self._base = base_url.rstrip("/")
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._read_s = read_s
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"http {self.host}")
+        self._session = requests.Session()
+        self._session.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json"})
+        # A proxy of the environment is for the internet, never for this host.
+        self._session.trust_env = urlsplit(self._base).hostname not in LOOPBACK
+        self._not_before_ns = 0
+
+    @property
+    def host(self) -> str:
+        """Who is asked."""
+        return urlsplit(self._base).netloc
+
+    async def get(self, path: str, params: Mapping[str, str]) -> object:
+        """The JSON at ``path``, fractions as Decimal; None where the venue says 404.
+
+        Raises FeedError when there is no usable answer, and at once while the venue asked us to wait.
+        """
+        wait_ns = self._not_before_ns - self._clock.mono_ns()
+        if wait_ns > 0:
+            raise FeedError(f"{self.host} asked us to wait; next try in {-(-wait_ns // SECOND)} s")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._fetch, path, dict(params))
+
+    def close(self) -> None:
+        """Let go of the thread and the connections; a running request is not waited for."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._session.close()
+
+    def _fetch(self, path: str, params: dict[str, str]) -> object:
+        where = f"{self.host}{path}"
+        try:
+            with self._session.get(
+                self._base + path,
+                params=params,
+                timeout=(CONNECT_S, self._read_s),
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                if answer.status_code == 404:
+                    return None
+                if answer.status_code != 200:
+                    self._refused(where, answer)
+                body = self._body(where, answer)
+        except requests.Timeout:
+            raise FeedError(f"{where} did not answer within {self._read_s:g} s") from None
+        except requests.RequestException as error:
+            raise FeedError(f"cannot reach {where}: {_root(error)}") from None
+        return parse_json(body, where)
+
+    def _refused(self, where: str, answer: requests.Response) -> NoReturn:
+        status = answer.status_code
+        meaning = f" ({_MEANINGS[status]})" if status in _MEANINGS else ""
+        wait_s = _wait_s(status, answer.headers.get("Retry-After"))
+        if wait_s:
+            self._not_before_ns = self._clock.mono_ns() + int(wait_s * SECOND)
+            meaning += f"; waiting {wait_s:g} s"
+        raise FeedError(f"{where} answered HTTP {status}{meaning}")
+
+    def _body(self, where: str, answer: requests.Response) -> bytes:
+        body, ends = bytearray(), time.monotonic() + WHOLE_S
+        for chunk in answer.iter_content(_CHUNK):
+            body += chunk
+            if len(body) > self._max_bytes:
+                raise FeedError(f"{where} sent more than {self._max_bytes} bytes")
+            if time.monotonic() > ends:
+                raise FeedError(f"{where} was still sending after {WHOLE_S:g} s")
+        return bytes(body)
+
+
+def parse_json(body: bytes | str, where: str) -> object:
+    """A JSON document, fractions as Decimal so that no digit is lost; raises FeedError when it is none."""
+    try:
+        document: object = json.loads(body, parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise FeedError(f"{where} did not send JSON: {str(error)[:100]}") from None
+    return document
+
+
+def _wait_s(status: int, retry_after: str | None) -> float:
+    """How long to leave the venue alone: what it says (seconds), a default after 429, else nothing."""
+    try:
+        stated = float(retry_after) if retry_after else 0.0
+    except ValueError:
+        stated = 0.0
+    if not 0 < stated < float("inf"):
+        stated = DEFAULT_WAIT_S if status == 429 else 0.0
+    return min(stated, MAX_WAIT_S) if status in (429, 503) else 0.0
+
+
+def _root(error: BaseException) -> str:
+    """What a chain of wrapped errors began with, in one line."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return " ".join(text.split())[:160]
