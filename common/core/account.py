@@ -70,7 +70,7 @@ def account_state(books: Books, mode: str, wall_ns: int, *, duplicate_orders: in
 
 
 def ledger_difference(books: Books) -> tuple[int, str]:
-    """What the ledger departs from the facts by (1e-6 $), and a sentence naming where; (0, "") when it does not."""
+    """By how much the ledger departs from the facts (1e-6 $), and a sentence naming where."""
     settled = [one.position for one in books.settlements]
     off = difference(books.entries, books.fills, settled, books.bankroll_usd6)
     if not off.usd6:
@@ -80,7 +80,7 @@ def ledger_difference(books: Books) -> tuple[int, str]:
 
 
 def broken_sums(books: Books) -> str:
-    """The first order, position or ledger entry that its fills do not add up to, as a sentence; empty: none."""
+    """The first order, position or entry that does not add up, as a sentence; empty when all do."""
     by_order: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     by_position: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for fill in books.fills:

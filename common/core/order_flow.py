@@ -254,7 +254,7 @@ def _halted(state: State, reason: str, code: str, moment: Moment, *, saved: bool
 
 
 def _restarted(state: State, moment: Moment) -> Result:
-    """Nothing fills without its commit, so what is still working was never matched: killed, money released."""
+    """Nothing fills without its commit, so what is still working was never matched: killed."""
     effects: list[Effect] = []
     for intent_id, order in state.books.orders.items():
         if order.state.status == "working":

@@ -142,7 +142,8 @@ def _filled(state: State, order: Order, told: tuple[VenueFill, ...], moment: Mom
         or any(f.price4 > asked.limit4 for f in told)
     ):
         raise InvariantBroken(
-            f"order {asked.order_id} was filled for more, or dearer, than it asked: compare it with the venue's trades"
+            f"order {asked.order_id} was filled for more, or dearer, than it asked: "
+            "compare it with the venue's trades"
         )
     market = state.markets.get(asked.window)
     if market is None:

@@ -113,7 +113,8 @@ class Journal:
         """Orders beyond the first of the same window and strategy: must be 0."""
         with self._translated("read"):
             row = self._connection.execute(
-                "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM orders GROUP BY window, strategy)"
+                "SELECT coalesce(sum(n - 1), 0) FROM "
+                "(SELECT count(*) AS n FROM orders GROUP BY window, strategy)"
             ).fetchone()
         return int(row[0])
 
@@ -198,7 +199,8 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
     found = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
     if found != ["ok"]:
         raise InvariantBroken(
-            f"journal: {path} is corrupt ({found[0]}); nothing was changed: copy it, restore a good copy, start again"
+            f"journal: {path} is corrupt ({found[0]}); nothing was changed: "
+            "keep it aside, restore a good copy, start again"
         )
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise DependencyMissing(
@@ -231,7 +233,8 @@ def _translated(path: Path, verb: str) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _BROKEN or not code:
             raise InvariantBroken(
-                f"journal: {path} could not be {verb} ({error}); nothing was changed: look into it before trading"
+                f"journal: {path} could not be {verb} ({error}); nothing was changed: "
+                "look into it before trading"
             ) from error
         raise DependencyMissing(
             f"journal: {path} could not be {verb} ({error}); nothing was changed: "

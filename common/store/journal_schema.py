@@ -122,7 +122,8 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
     script += "".join(_guard(table, "DELETE") for table in _NEVER_DELETED)
     # One transaction: a crash half-way leaves an empty database, not half a journal.
     connection.executescript(
-        f"BEGIN IMMEDIATE;{script}PRAGMA application_id={APPLICATION_ID};PRAGMA user_version={VERSION};COMMIT;"
+        f"BEGIN IMMEDIATE;{script}PRAGMA application_id={APPLICATION_ID};"
+        f"PRAGMA user_version={VERSION};COMMIT;"
     )
 
 

@@ -7,7 +7,9 @@ Owns the form of a segment, reading and checking. A frame is length, CRC and a m
 import gzip
 import struct
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, cast
 
@@ -91,25 +93,31 @@ def segment_path(directory: Path, number: int, suffix: str) -> Path:
 
 
 def read(directory: Path, on_tear: Callable[[Tear], None] | None = None) -> Iterator[Record]:
-    """Every readable record of a tape, oldest first.
+    """Every readable record of a tape, oldest first; of a directory of tapes, one tape after the other.
 
     A torn segment is read up to its tear, which is reported to ``on_tear``; the next segment follows.
     Raises DependencyMissing when a segment cannot be opened at all.
     """
-    for number in segments(directory):
-        tear = yield from _read_segment(directory, number)
-        if tear is not None and on_tear is not None:
-            on_tear(tear)
+    for tape in tapes(directory):
+        for number in segments(tape):
+            tear = yield from _read_segment(tape, number)
+            if tear is not None and on_tear is not None:
+                on_tear(tear)
+
+
+def tapes(directory: Path) -> list[Path]:
+    """The tapes in a directory: itself and what is directly below it, if there are segments."""
+    below = sorted(path for path in directory.iterdir() if path.is_dir()) if directory.is_dir() else []
+    return [path for path in (directory, *below) if segments(path)]
 
 
 def verify(directory: Path) -> TapeCheck:
-    """Read a whole tape and count: records, tears, and numbers of publishers that are missing.
+    """Read a whole tape, or a directory of tapes, and count: records, tears, missing numbers.
 
-    Only messages heard live count for holes; what a snapshot repeated may be of any age.
+    A hole lies between two messages heard live; what a snapshot brought of it is not missing.
     """
     tears: list[Tear] = []
-    holes: list[Hole] = []
-    newest: dict[tuple[str, str], int] = {}
+    heard: dict[tuple[str, str], tuple[set[int], set[int]]] = {}
     records = data_bytes = unreadable = 0
     for record in read(directory, tears.append):
         records += 1
@@ -121,14 +129,21 @@ def verify(directory: Path) -> TapeCheck:
         except msgspec.DecodeError:
             unreadable += 1
             continue
-        if record.kind == "state":
+        live, repeated = heard.setdefault((envelope.source, envelope.boot), (set(), set()))
+        (live if record.kind == "bus" else repeated).add(envelope.seq)
+    holes = [hole for (source, boot), numbers in heard.items() for hole in _holes(source, boot, *numbers)]
+    count = sum(len(segments(tape)) for tape in tapes(directory))
+    return TapeCheck(count, records, data_bytes, unreadable, tuple(tears), tuple(holes))
+
+
+def _holes(source: str, boot: str, live: set[int], repeated: set[int]) -> Iterator[Hole]:
+    numbers, repeats = sorted(live), sorted(repeated - live)
+    for before, after in pairwise(numbers):
+        if after == before + 1:
             continue
-        key = (envelope.source, envelope.boot)
-        last = newest.get(key)
-        if last is not None and envelope.seq > last + 1:
-            holes.append(Hole(*key, last, envelope.seq - last - 1))
-        newest[key] = max(last or 0, envelope.seq)
-    return TapeCheck(len(segments(directory)), records, data_bytes, unreadable, tuple(tears), tuple(holes))
+        known = bisect_left(repeats, after) - bisect_left(repeats, before)
+        if missing := after - before - 1 - known:
+            yield Hole(source, boot, before, missing)
 
 
 def _read_segment(directory: Path, number: int) -> Generator[Record, None, Tear | None]:

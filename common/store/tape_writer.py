@@ -29,6 +29,7 @@ SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_NS = 3600 * SECOND
 RESERVE_BYTES = 256 * 1024 * 1024
 """Recording stops while less than this is free: the rest of the disk belongs to the journal."""
+RETRY_NS = SECOND
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -38,7 +39,8 @@ class TapeWriter:
 
     ``append`` only remembers; ``flush`` hands everything remembered to the file in one write and says which
     segment is finished. Every OSError becomes DependencyMissing; what was remembered is then counted in
-    ``dropped``, the file ends at its last whole record, and the next ``flush`` tries a new segment.
+    ``dropped``, the file ends at its last whole record, and records are dropped for a second before a new
+    segment is tried.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class TapeWriter:
         self.data_bytes = 0
         self.dropped = 0
         self.segments_started = 0
+        self.failing = False
+        """The last attempt to write failed: records are being dropped."""
         self._segment_bytes = segment_bytes
         self._segment_ns = segment_ns
         self._reserve_bytes = reserve_bytes
@@ -61,14 +65,15 @@ class TapeWriter:
         self._pending_records = 0
         self._first_mono_ns = 0
         self._last_mono_ns = 0
+        self._retry_mono_ns = 0
         self._file: int | None = None
         self._path = directory
         self._size = 0
 
     def append(self, record: Record) -> None:
-        """Remember one record; one larger than a reader accepts is dropped and counted."""
+        """Remember one record; too large, or right after a failure, it is dropped and counted."""
         payload = _encoder.encode(record)
-        if len(payload) > MAX_RECORD_BYTES:
+        if len(payload) > MAX_RECORD_BYTES or (self.failing and record.mono_ns < self._retry_mono_ns):
             self.dropped += 1
             return
         self._pending += FRAME.pack(len(payload), zlib.crc32(payload))
@@ -90,11 +95,14 @@ class TapeWriter:
             self._write(pending)
         except OSError as error:
             self.dropped += count
+            self.failing = True
+            self._retry_mono_ns = self._last_mono_ns + RETRY_NS
             self._abandon()
             raise DependencyMissing(
                 f"tape: {self.directory} cannot be written ({error.strerror}); free some space, "
                 "recording goes on by itself"
             ) from error
+        self.failing = False
         self.records += count
         self.data_bytes += len(pending)
         old = self._last_mono_ns - self._first_mono_ns >= self._segment_ns

@@ -255,7 +255,7 @@ class Desk:
         self.process.publisher.publish(topic, body, keep=True)
 
     def _forget_old(self) -> None:
-        """Stop repeating orders and positions in which nothing is open and nothing has changed for an hour."""
+        """Stop repeating orders and positions that are over and unchanged for an hour."""
         now = self.process.clock.wall_ns()
         open_windows = {p.window for p in self.state.books.positions.values() if not p.settled}
         for topic, at_ns in list(self._published.items()):

@@ -23,4 +23,4 @@ class OrderPort(Protocol):
         """The id the order will have at the venue, known before it is sent and the same each time."""
 
     async def place(self, order: Order, market: MarketState) -> VenueAnswer:
-        """Send one journalled fill-and-kill buy and return what became of it; never raises for a venue's no."""
+        """Send one journalled fill-and-kill buy; what became of it. Never raises for a venue's no."""

@@ -376,7 +376,8 @@ def trace(statement):
         os.kill(os.getpid(), 9)
 journal._connection.set_trace_callback(trace)
 fills = (fill(0), fill(1))
-journal.commit(CommitFills(filled(*fills), fills, held(*fills), tuple(ledger.bought(2 + n, f) for n, f in enumerate(fills))))
+entries = tuple(ledger.bought(2 + n, one) for n, one in enumerate(fills))
+journal.commit(CommitFills(filled(*fills), fills, held(*fills), entries))
 os.kill(os.getpid(), 9)
 """
 

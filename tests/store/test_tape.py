@@ -151,16 +151,28 @@ def test_a_crash_between_sealing_and_removing_reads_each_record_once(tmp_path: P
 
 
 def test_holes_are_counted_per_source_and_boot(tmp_path: Path) -> None:
-    write(tmp_path, bus(5), bus(6), bus(1, "b2"), bus(9), bus(7), bus(2, "b2"), bus(1, "b1", "oracle-rtds"))
+    write(tmp_path, bus(5), bus(6), bus(1, "b2"), bus(9), bus(2, "b2"), bus(1, "b1", "oracle-rtds"))
     check = verify(tmp_path)
     assert [tuple(hole) for hole in check.holes] == [("books", "b1", 6, 2)]
-    assert check.records == 7
+    assert check.records == 6
 
 
 def test_what_a_snapshot_repeats_is_no_hole(tmp_path: Path) -> None:
-    repeated = msgspec.structs.replace(bus(2), kind="state")
-    write(tmp_path, repeated, bus(8), bus(9), msgspec.structs.replace(bus(40), kind="state"), bus(10))
+    def repeated(seq: int) -> Record:
+        return msgspec.structs.replace(bus(seq), kind="state")
+
+    write(tmp_path, repeated(2), bus(8), repeated(9), repeated(40), bus(10))
     assert verify(tmp_path).holes == ()
+    write(tmp_path, repeated(15), bus(21))
+    assert [tuple(hole) for hole in verify(tmp_path).holes] == [("books", "b1", 10, 9)]
+
+
+def test_a_directory_of_tapes_is_one_account(tmp_path: Path) -> None:
+    write(tmp_path / "bus", bus(1), bus(3))
+    write(tmp_path / "raw-books", record(1))
+    check = verify(tmp_path)
+    assert (check.records, check.segments, check.holes[0].missing) == (3, 2, 1)
+    assert list(read(tmp_path)) == [bus(1), bus(3), record(1)]
 
 
 def test_an_unreadable_envelope_is_counted_not_fatal(tmp_path: Path) -> None:
@@ -177,6 +189,22 @@ def test_recording_leaves_the_reserve_free(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_after_a_failure_the_disk_is_left_alone_for_a_second(tmp_path: Path) -> None:
+    directory = tmp_path / "tape"
+    directory.write_text("in the way")
+    writer = TapeWriter(directory)
+    writer.append(record(10))
+    with pytest.raises(DependencyMissing):
+        writer.flush()
+    directory.unlink()
+    writer.append(Record(10_900_000_000, 0, "raw", "rtds", "frame", b""))
+    assert writer.flush() is None
+    assert (writer.failing, writer.dropped, writer.records) == (True, 2, 0)
+    writer.append(record(11))
+    writer.flush()
+    assert (writer.failing, writer.dropped, writer.records) == (False, 2, 1)
+
+
 FULL = """
 import resource, sys
 from pathlib import Path
@@ -185,7 +213,7 @@ from common.store.tape import Record
 from common.store.tape_writer import TapeWriter
 
 def record(n):
-    return Record(n, n, "raw", "rtds", "frame", b"x" * 500)
+    return Record(n * 10**9, n, "raw", "rtds", "frame", b"x" * 500)
 
 writer = TapeWriter(Path({path!r}), reserve_bytes=0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5_200, resource.RLIM_INFINITY))
