@@ -27,6 +27,7 @@ from procs.cli.demo_result import Gathered, conclude, gather, print_summary
 from procs.cli.demo_stage import Running, Stage, close, free_port, leave, set_stage, start, start_venue
 from procs.cli.main import run
 from procs.cli.show import progress
+from procs.cli.stack import supervisor_pid
 from procs.cli.tally import Tally, count
 from procs.cli.watch import hear, show_live
 
@@ -142,6 +143,8 @@ async def _wait_for_end(plan: Plan, running: Running, stop: asyncio.Event) -> st
             return "interrupted"
         if deadline is not None and now >= deadline:
             return "time is over"
+        # Also keeps supervisord's loop awake should the sentinel, which usually does, be the one that died.
+        await asyncio.to_thread(supervisor_pid, running.stack)
         if running.process.poll() is not None:
             return "supervisord ended"
         if plan.recording is None:

@@ -50,7 +50,8 @@ async def gather(ctx: zmq.asyncio.Context, run_dir: Path, stack: Stack) -> Gathe
     """Ask everybody twice: what was published by the first time must arrive by the second, or soon after."""
     gathered = Gathered()
     try:
-        gathered.rows = tuple(await asyncio.to_thread(lambda: process_table(rpc(stack.socket))))
+        with rpc(stack.socket) as server:
+            gathered.rows = tuple(process_table(server))
     except (*UNREACHABLE, Fault):
         return gathered
     clock = SystemClock()

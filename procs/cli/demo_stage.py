@@ -36,6 +36,7 @@ from procs.cli.stack import (
 START_LIMIT_S = 15.0
 STOP_LIMIT_S = 45.0
 VENUE = "sim:venue"
+SHORT_PATH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,9 @@ def _fresh(parent: Path) -> Path:
 
 def _short_directory() -> Path:
     """A private directory whose path leaves room for socket names."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    base = "/tmp"
-    if runtime and len(runtime) <= 40 and os.access(runtime, os.W_OK | os.X_OK):
-        base = runtime
+    wanted = os.environ.get("XDG_RUNTIME_DIR", "")
+    usable = wanted and len(wanted) <= SHORT_PATH and os.access(wanted, os.W_OK | os.X_OK)
+    base = wanted if usable else tempfile.gettempdir()
     try:
         return Path(tempfile.mkdtemp(prefix=f"laggard-{os.getuid()}-", dir=base))
     except OSError as error:
@@ -155,7 +155,8 @@ def _answers(stack: Stack, process: "subprocess.Popen[bytes]") -> bool:
 def start_venue(running: Running) -> None:
     """Start the simulated venue; raises DependencyMissing when supervisord will not."""
     try:
-        rpc(running.stack.socket).supervisor.startProcess(VENUE, False)
+        with rpc(running.stack.socket) as server:
+            server.supervisor.startProcess(VENUE, False)
     except (*UNREACHABLE, Fault) as error:
         raise DependencyMissing(
             f"the simulated venue does not start: {error}; see {running.stack.log_dir / 'venue.log'}"
@@ -182,7 +183,8 @@ def close(running: Running, stage: Stage) -> list[int]:
 
 def _pids(stack: Stack) -> list[int]:
     try:
-        return [row.pid for row in process_table(rpc(stack.socket)) if row.pid]
+        with rpc(stack.socket) as server:
+            return [row.pid for row in process_table(server) if row.pid]
     except (*UNREACHABLE, Fault):
         return []
 

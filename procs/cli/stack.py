@@ -94,7 +94,8 @@ def supervisor_pid(stack: Stack) -> int | None:
     if not stack.socket.exists():
         return None
     try:
-        answer = rpc(stack.socket).supervisor.getPID()
+        with rpc(stack.socket) as server:
+            answer = server.supervisor.getPID()
     except Fault:
         # On its way out; it is still there.
         return mute_supervisor_pid(stack)
@@ -144,7 +145,8 @@ def supervisor_command(stack: Stack, *options: str) -> list[str]:
 def stop_supervisor(stack: Stack, pid: int, limit_s: float) -> bool:
     """Ask supervisord to stop everything and end; False when it is still there after the limit."""
     try:
-        rpc(stack.socket).supervisor.shutdown()
+        with rpc(stack.socket) as server:
+            server.supervisor.shutdown()
     except Fault:
         pass
     except UNREACHABLE:

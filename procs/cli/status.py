@@ -63,7 +63,8 @@ def print_survey(found: Survey) -> None:
 
 def _cells(one: Seen) -> list[object]:
     report = one.report
-    cells: list[object] = [f"{one.row.group}:{one.row.name}", one.row.state, one.row.pid or None]
+    name = one.row.name if one.row.name == one.row.group else f"{one.row.group}:{one.row.name}"
+    cells: list[object] = [name, one.row.state, one.row.pid or None]
     if report is None:
         return [*cells, None, None, None, None, "" if one.optional else one.silence]
     missed = sum(source.missed for source in report.sources)

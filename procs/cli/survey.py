@@ -54,7 +54,8 @@ def survey(place: Place) -> Survey:
     if place.supervisor is None:
         return Survey(None, ())
     try:
-        rows = process_table(rpc(place.stack.socket))
+        with rpc(place.stack.socket) as server:
+            rows = process_table(server)
     except (*UNREACHABLE, Fault):
         return Survey(None, ())
     asked = [row.name for row in rows if row.name in ROLES and row.state in ALIVE]

@@ -44,14 +44,15 @@ def answering(run_dir: Path, role: str, command: type, answer: Answer) -> Iterat
         ctx = zmq.asyncio.Context()
         responder = Responder(ctx, run_dir, role, SystemClock())
         responder.on(command, reply)
-        task = asyncio.ensure_future(responder.run())
         loop = asyncio.get_running_loop()
-        stop.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        over = asyncio.Event()
+        stop.append(lambda: loop.call_soon_threadsafe(over.set))
         ready.set()
-        try:
-            await task
-        except asyncio.CancelledError:
-            ctx.destroy(linger=0)
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(responder.run())
+            await over.wait()
+            task.cancel()
+        ctx.destroy(linger=0)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
