@@ -68,7 +68,7 @@ class Publisher:
         cause: str = "",
         keep: bool = False,
     ) -> Envelope:
-        """Send one message; ``keep`` makes it the state of its topic: in snapshots, and sent again each second."""
+        """Send one message; ``keep`` makes it its topic's state: in snapshots and sent again each second."""
         self.seq += 1
         envelope = Envelope(
             schema=SCHEMA,
@@ -236,7 +236,7 @@ class Subscriber:
             structlog.get_logger().error(
                 "schema_refused",
                 source=head.source,
-                text=f"{head.source} speaks schema {head.schema}, this process {SCHEMA}; restart all processes",
+                text=f"it speaks schema {head.schema}, this process {SCHEMA}; restart all processes",
             )
 
     def _is_news(self, envelope: Envelope) -> bool:

@@ -1,6 +1,6 @@
 """The configuration: a TOML file and LAGGARD_* variables, checked whole, every problem told at once.
 
-The only module that knows pydantic. Decisions get plain integers from ``strategy_settings`` and ``risk_limits``.
+The only module that knows pydantic. Decisions get integers from ``strategy_settings`` and ``risk_limits``.
 """
 
 import difflib
@@ -102,7 +102,7 @@ class Strategy(_Section):
     """The rule; see docs/decisions/0004 for what the move is measured with."""
 
     min_move_percent: Percent = "0.07"
-    min_time_left_s: Annotated[float, Field(ge=0)] = 300
+    min_time_left_s: Annotated[float, Field(ge=0, le=86_400 * 7)] = 300
     max_price: Price = "0.62"
     stake_usd: Money = "10"
     families: tuple[Literal["chainlink", "binance"], ...] = ("chainlink",)
@@ -203,7 +203,7 @@ class Config(_Section):
 
 
 def load_config(path: Path | None = None, env: Mapping[str, str] | None = None) -> Config:
-    """Read file and environment; raises ConfigError with every problem, each with where it is and what to do."""
+    """Read file and environment; raises ConfigError with every problem, its place and its cure."""
     return load_with_origins(path, env)[0]
 
 
@@ -303,8 +303,8 @@ def _problem(detail: Any, origins: dict[str, str]) -> str:
     key = ".".join(str(part) for part in detail["loc"] if not isinstance(part, int))
     where = f" (from {origins[key]})" if key in origins else ""
     if detail["type"] == "extra_forbidden":
-        sections = [name for name in Config.model_fields]
-        return f"{key}{where} is unknown{_nearest(key, known_keys() + sections)}; remove or correct it"
+        known = known_keys() if "." in key else list(Config.model_fields)
+        return f"{key}{where} is unknown{_nearest(key, known)}; remove or correct it"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{key}{where}: {message}; it is {str(detail['input'])[:60]!r}"
 

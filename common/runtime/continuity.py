@@ -1,4 +1,4 @@
-"""What a subscriber knows of one start of one publisher: which numbers came and what a snapshot may still add.
+"""What a subscriber knows of one start of one publisher: which numbers came, what a snapshot still adds.
 
 Pure bookkeeping: no sockets, no time. It never asks for a snapshot itself, it only says that one is needed.
 """

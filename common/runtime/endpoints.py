@@ -24,7 +24,7 @@ def answer_endpoint(run_dir: Path, role: str) -> str:
 def _ipc(path: Path) -> str:
     if len(bytes(path)) > MAX_PATH:
         raise DependencyMissing(
-            f"the socket path {path} has {len(bytes(path))} bytes, more than the {MAX_PATH} a unix socket can have; "
+            f"the socket path {path} has {len(bytes(path))} bytes, a unix socket at most {MAX_PATH}; "
             "set LAGGARD_RUN_DIR to a shorter directory"
         )
     return f"ipc://{path}"

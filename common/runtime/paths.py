@@ -63,8 +63,11 @@ def private_directory(directory: Path) -> None:
         raise DependencyMissing(f"{directory} is not a directory; move it away or name another")
     if facts.st_uid != os.geteuid():
         raise DependencyMissing(
-            f"the directory {directory} belongs to user {facts.st_uid}, not to you ({os.geteuid()}); name another"
+            f"{directory} belongs to user {facts.st_uid}, not to you ({os.geteuid()}); name another"
         )
+    if facts.st_mode & stat.S_ISVTX:
+        # Tightening /tmp, which root may do, would break the host.
+        raise DependencyMissing(f"{directory} is shared by all users; name a directory of its own inside it")
     if facts.st_mode & 0o777 != 0o700:
         try:
             directory.chmod(0o700)

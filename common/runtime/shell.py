@@ -41,7 +41,8 @@ from common.runtime.paths import Paths, make_paths, prepare
 
 HEARTBEAT_S = 0.2
 HANG_LIMIT_S = 10.0
-STOP_GRACE_S = 2.0
+STOP_GRACE_S = 1.8
+"""For a body to end by itself after SIGTERM, orders in flight included; then it is cancelled."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -200,6 +201,8 @@ def run(
         logger = logs.configure(role, "none", stream=stream)
         logger.error("cannot_start", problem=str(error))
         code = error.exit_code
+    except Exception as error:  # noqa: BLE001 - the outermost frame
+        code = _failed(BaseExceptionGroup("start", [error]), logs.configure(role, "none", stream=stream))
     stream.flush()
     # No interpreter shutdown: a thread stuck in a request must not keep a stopped process alive.
     os._exit(code)
@@ -230,6 +233,7 @@ async def _live(
                 role, config, paths, clock, logger, ctx, publisher, responder, stopping, group,
                 started_ns=clock.mono_ns(),
             )  # fmt: skip
+            _dump_on_request(process, stream)
             responder.on(Status, lambda _command, _request: process.report())
             responder.on(TakeSnapshot, lambda _command, _request: publisher.snapshot())
             services = [
@@ -267,6 +271,36 @@ async def _beat(process: Process, hang_limit_s: float) -> None:
         faulthandler.dump_traceback_later(hang_limit_s, exit=True)
         process.publisher.publish(f"health.{process.role}", process.heartbeat())
         await asyncio.sleep(HEARTBEAT_S)
+
+
+def _dump_on_request(process: Process, stream: TextIO) -> None:
+    """SIGUSR1: every thread's stack at once, even of a stuck loop; then state and tasks."""
+
+    def say() -> None:
+        report = process.report()
+        process.log.info(
+            "stacks",
+            state=report.state,
+            detail=report.detail,
+            ages_ms=report.ages_ms,
+            counters=report.counters,
+            tasks=[_waiting_at(task) for task in asyncio.all_tasks()],
+        )
+
+    # The dump must be registered last: it calls whoever had the signal before it.
+    faulthandler.unregister(signal.SIGUSR1)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, say)
+    faulthandler.register(signal.SIGUSR1, file=stream, all_threads=True, chain=True)
+
+
+def _waiting_at(task: "asyncio.Task[Any]") -> str:
+    """Where a task waits, outermost first; a task itself only knows its outermost frame."""
+    places = []
+    inner: Any = task.get_coro()
+    while (frame := getattr(inner, "cr_frame", None)) is not None:
+        places.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}")
+        inner = inner.cr_await
+    return f"{task.get_name()}: {', '.join(places)}"
 
 
 def _failed(

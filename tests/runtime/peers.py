@@ -49,10 +49,14 @@ async def context() -> AsyncIterator[zmq.asyncio.Context]:
 
 
 @contextlib.asynccontextmanager
-async def peer(ctx: zmq.asyncio.Context, run_dir: Path, role: str, *, high_water: int = 100_000) -> AsyncIterator[Peer]:
+async def peer(
+    ctx: zmq.asyncio.Context, run_dir: Path, role: str, *, high_water: int = 100_000
+) -> AsyncIterator[Peer]:
     """A publisher whose snapshot can be asked for."""
     clock = SystemClock()
-    one = Peer(Publisher(ctx, run_dir, role, clock, high_water=high_water), Responder(ctx, run_dir, role, clock))
+    one = Peer(
+        Publisher(ctx, run_dir, role, clock, high_water=high_water), Responder(ctx, run_dir, role, clock)
+    )
     one.responder.on(TakeSnapshot, lambda _command, _request: one.publisher.snapshot())
     async with asyncio.TaskGroup() as tasks:
         answering = tasks.create_task(one.responder.run())

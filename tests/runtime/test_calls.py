@@ -1,4 +1,4 @@
-"""Commands over real sockets: time-outs are unknown, expiry is refused, a repeated id is answered from memory."""
+"""Commands over real sockets: time-outs, expiry, repeated ids."""
 
 import asyncio
 import time

@@ -1,0 +1,137 @@
+"""The configuration: every problem at once, exact integers, and where each value came from."""
+
+from pathlib import Path
+
+import pytest
+
+from common.core.settings import RiskLimits, StrategySettings
+from common.errors import ConfigError
+from common.runtime.config import Config, known_keys, load_config, load_with_origins, value_of
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    return path
+
+
+def problems_of(path: Path | None, env: dict[str, str]) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        load_config(path, env)
+    assert raised.value.exit_code == 78
+    return raised.value.problems
+
+
+def test_the_defaults_are_the_defaults_of_the_core(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, ""), {})
+    assert config == Config()
+    assert config.strategy_settings() == StrategySettings()
+    assert config.risk_limits() == RiskLimits()
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        'mode = "live"\n[strategy]\nmax_price = "1.2"\nmax_prize = "0.5"\n[risk]\nmax_stake_usd = "-1"\n'
+        "[watch]\ntick_stale_s = 0\n[stratgy]\nx = 1\n",
+    )
+    problems = problems_of(path, {"LAGGARD_STRATEGY__STAKE": "5", "LAGGARD_PAPER__BANKROLL_USD": "much"})
+    for part in (
+        "mode",
+        "strategy.max_price",
+        "did you mean strategy.max_price",
+        "risk.max_stake_usd",
+        "watch.tick_stale_s",
+        "did you mean strategy?)",
+        "LAGGARD_STRATEGY__STAKE is unknown (did you mean LAGGARD_STRATEGY__STAKE_USD?)",
+        "paper.bankroll_usd",
+    ):
+        assert any(part in problem for problem in problems), (part, problems)
+    assert len(problems) == 8
+    assert all("\n" not in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("max_price", '"0.62001"'),
+        ("max_price", '"0"'),
+        ("max_price", '"1"'),
+        ("max_price", '"nan"'),
+        ("stake_usd", '"0.0000001"'),
+        ("stake_usd", '"inf"'),
+        ("stake_usd", "0.1"),
+        ("min_move_percent", '"0.00001"'),
+        ("min_time_left_s", "nan"),
+        ("min_time_left_s", "inf"),
+        ("max_tick_age_s", "inf"),
+    ],
+)
+def test_what_is_not_exact_or_not_finite_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    problems = problems_of(written(tmp_path, f"[strategy]\n{key} = {value}\n"), {})
+    assert len(problems) == 1
+    assert problems[0].startswith(f"strategy.{key}")
+
+
+def test_conversion_to_integers_is_exact(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        '[strategy]\nmin_move_percent = "0.0701"\nmax_price = "0.6199"\nstake_usd = "10.000001"\n'
+        "min_time_left_s = 300.001\nmax_tick_age_s = 0.1\norder_life_s = 1.3\n"
+        '[risk]\nmax_daily_loss_usd = "0.07"\n',
+    )
+    config = load_config(path, {})
+    settings = config.strategy_settings()
+    assert settings.min_move_ppm == 701
+    assert settings.max_price4 == 6_199
+    assert settings.stake_usd6 == 10_000_001
+    assert settings.min_time_left_ns == 300_001_000_000
+    assert settings.max_tick_age_ns == 100_000_000
+    assert settings.order_life_ns == 1_300_000_000
+    assert config.risk_limits().max_daily_loss_usd6 == 70_000
+
+
+def test_the_environment_wins_and_origins_say_so(tmp_path: Path) -> None:
+    path = written(tmp_path, 'mode = "paper"\n[strategy]\nmax_price = "0.5"\nstake_usd = "7"\n')
+    env = {
+        "LAGGARD_STRATEGY__MAX_PRICE": "0.55",
+        "LAGGARD_MARKETS__ASSETS": "btc, eth",
+        "LAGGARD_RUN_DIR": "/run/x",
+        "LAGGARD_SIM": "/sim.json",
+        "LAGGARD_RISK__MAX_POSITIONS": "3",
+        "HOME": "/home/me",
+    }
+    config, origins = load_with_origins(path, env)
+    assert config.strategy.max_price == "0.55"
+    assert config.strategy.stake_usd == "7"
+    assert config.markets.assets == ("btc", "eth")
+    assert config.paths.run_dir == "/run/x"
+    assert config.risk.max_positions == 3
+    assert origins["strategy.max_price"] == "environment LAGGARD_STRATEGY__MAX_PRICE"
+    assert origins["strategy.stake_usd"] == str(path)
+    assert origins["mode"] == str(path)
+    assert origins["paths.run_dir"] == "environment LAGGARD_RUN_DIR"
+    assert origins["watch.tick_dead_s"] == "default"
+    assert list(origins) == known_keys()
+    assert [value_of(config, key) for key in known_keys()]
+
+
+def test_the_file_is_named_by_the_environment(tmp_path: Path) -> None:
+    path = written(tmp_path, '[log]\nlevel = "debug"\n')
+    assert load_config(None, {"LAGGARD_CONFIG": str(path)}).log.level == "debug"
+    assert "name an existing file" in problems_of(None, {"LAGGARD_CONFIG": str(tmp_path / "absent")})[0]
+
+
+def test_broken_toml_is_one_problem_with_its_place(tmp_path: Path) -> None:
+    assert "line 2" in problems_of(written(tmp_path, "[strategy]\nmax_price = = 1\n"), {})[0]
+
+
+def test_a_section_that_is_no_table_is_told(tmp_path: Path) -> None:
+    problems = problems_of(written(tmp_path, "strategy = 5\n"), {"LAGGARD_STRATEGY__MAX_PRICE": "0.5"})
+    assert len(problems) == 1
+    assert "strategy" in problems[0]
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().strategy.max_price = "0.9"  # type: ignore[misc]
