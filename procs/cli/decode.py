@@ -1,0 +1,199 @@
+"""``laggard decode``: what recorded frames say, or why they are refused. Reads files; asks nobody.
+
+Every line is answered: a message, a frame without one, or a named refusal. Refusals are results, not failures.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import NamedTuple, get_args
+
+import click
+import msgspec
+
+from common.errors import FrameRefused
+from common.feeds import clob_market, rtds
+from common.feeds.gamma import market_from_gamma, markets_in
+from common.messages import MarketState, Tick
+from common.units import MILLISECOND, SECOND, price4_text, price18_text, size6_text
+from procs.cli.recorded_lines import Recorded, Source, read_text, recorded_frames
+from procs.cli.show import print_json
+
+
+class Told(NamedTuple):
+    """One thing a frame said: its kind, its fields, and the same for people."""
+
+    kind: str
+    message: dict[str, object]
+    text: str
+
+
+class Row(NamedTuple):
+    """What came of one frame, or of one message in it."""
+
+    line: int
+    kind: str
+    text: str
+    fields: dict[str, object]
+
+
+@click.command()
+@click.argument("source", type=click.Choice(get_args(Source)))
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def decode(source: Source, file: str, as_json: bool) -> int:
+    """Decode recorded frames of SOURCE in FILE, and say which are refused and why.
+
+    FILE holds one frame a line, plain or gzip, bare or in a recorder's wrapper, or is one JSON document; "-" reads
+    standard input. Lines of another source are counted, not decoded. Exit 1 only when FILE cannot be read.
+    """
+    text = read_text(file)
+    counts: Counter[str] = Counter()
+    kept: list[dict[str, object]] = []
+    for row in _rows(source, text, counts):
+        if as_json:
+            kept.append({"line": row.line, "kind": row.kind, **row.fields})
+        else:
+            click.echo(f"{row.line}: {row.text}")
+    if as_json:
+        print_json("decode", source=source, lines=kept, counts=dict(sorted(counts.items())))
+    else:
+        click.echo(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no lines")
+    return 0
+
+
+def _rows(source: Source, text: str, counts: Counter[str]) -> Iterator[Row]:
+    lines: set[int] = set()
+    for recorded in recorded_frames(source, text):
+        lines.add(recorded.line)
+        counts["lines"] = len(lines)
+        if recorded.frame is None:
+            counts["other source"] += 1
+            continue
+        counts["frames"] += 1
+        try:
+            told = _READERS[source](recorded)
+        except FrameRefused as refusal:
+            counts[f"refused: {refusal.reason}"] += 1
+            fields: dict[str, object] = {"reason": refusal.reason, "detail": refusal.detail}
+            yield Row(recorded.line, "refused", f"refused: {refusal}", fields)
+            continue
+        for one in told:
+            counts[one.kind] += 1
+            yield Row(recorded.line, one.kind, f"{one.kind} {one.text}".rstrip(), {"message": one.message})
+
+
+def _rtds(recorded: Recorded) -> list[Told]:
+    return [
+        Told(item.kind, _plain(item), item.text)
+        if isinstance(item, rtds.Control)
+        else Told("tick", _plain(item), _tick_text(item, recorded.recv_ns))
+        for item in rtds.parse_frame(recorded.frame or "", recorded.recv_ns)
+    ]
+
+
+def _clob_market(recorded: Recorded) -> list[Told]:
+    return [_market_event(event) for event in clob_market.parse_frame(recorded.frame or "")]
+
+
+def _gamma(recorded: Recorded) -> list[Told]:
+    if not (recorded.frame or "").strip():
+        return [Told("empty", {}, "")]
+    try:
+        payload = json.loads(recorded.frame or "", parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise FrameRefused("not-json", str(error)[:120]) from None
+    states = [market_from_gamma(market, event=event, clob=None) for market, event in markets_in(payload)]
+    return [Told("market", _plain(state), _market_text(state)) for state in states]
+
+
+_READERS: dict[Source, Callable[[Recorded], list[Told]]] = {
+    "rtds": _rtds,
+    "clob-market": _clob_market,
+    "gamma": _gamma,
+}
+
+
+def _market_event(event: clob_market.MarketEvent) -> Told:
+    message = _plain(event)
+    match event:
+        case clob_market.Quiet():
+            return Told(event.kind, message, event.text)
+        case clob_market.BookSnapshot():
+            bid, ask = max(event.bids, default=None), min(event.asks, default=None)
+            text = (
+                f"{_token(event.token)} bid {_level(bid)} ask {_level(ask)}, "
+                f"{len(event.bids)}+{len(event.asks)} levels, tick {_price(event.tick4)}, "
+                f"last {_price(event.last_trade4)}, {event.version}, {_time(event.at_ns)}"
+            )
+            return Told("book", message, text)
+        case clob_market.PriceChanges():
+            parts = [
+                f"{_token(change.token)} {change.side} {_price(change.price4)} = {size6_text(change.size6)}"
+                for change in event.changes
+            ]
+            return Told("price_change", message, f"{'; '.join(parts)}, {_time(event.at_ns)}")
+        case clob_market.LastTrade():
+            text = f"{_token(event.token)} {event.side} {size6_text(event.size6)} at {_price(event.price4)}"
+            return Told("last_trade_price", message, f"{text}, {_time(event.at_ns)}")
+        case clob_market.BestBidAsk():
+            text = f"{_token(event.token)} bid {_price(event.best_bid4)} ask {_price(event.best_ask4)}"
+            return Told("best_bid_ask", message, f"{text}, {_time(event.at_ns)}")
+        case clob_market.TickSizeChange():
+            text = f"{_token(event.token)} {_price(event.old_tick4)} to {_price(event.new_tick4)}"
+            return Told("tick_size_change", message, f"{text}, {_time(event.at_ns)}")
+        case clob_market.NewMarket():
+            return Told("new_market", message, f"{event.slug} {event.market[:12]}")
+        case clob_market.MarketResolved():
+            return Told(
+                "market_resolved", message, f"{event.market[:12]} {event.outcome or 'not up or down'}"
+            )
+
+
+def _tick_text(tick: Tick, recv_ns: int | None) -> str:
+    ages = [f"relayed after {_seconds(tick.relay_ns - tick.observed_ns)}"] if tick.relay_ns else []
+    if recv_ns is not None:
+        ages.append(f"received after {_seconds(recv_ns - tick.observed_ns)}")
+    note = " backfill" if tick.backfill else ""
+    value = price18_text(tick.value, places=18).rstrip("0").rstrip(".")
+    return f"{tick.asset} {tick.kind} {value} of {_time(tick.observed_ns)}, {', '.join(ages)}{note}"
+
+
+def _market_text(state: MarketState) -> str:
+    rule = f"twap over {state.lookback_s} s" if state.rule == "twap" else state.rule
+    ended = f", outcome {state.outcome or 'unknown'}" if state.closed else ""
+    why = f"; refused: {'; '.join(state.refusals)}" if state.refusals else ""
+    span = f"{_time(state.start_ns)} for {(state.end_ns - state.start_ns) // SECOND} s"
+    return f"{state.window or 'without a name'} {state.version}, {rule}, {span}{ended}{why}"
+
+
+def _plain(struct: msgspec.Struct) -> dict[str, object]:
+    fields: dict[str, object] = msgspec.to_builtins(struct)
+    return fields
+
+
+def _token(token: str) -> str:
+    return token if len(token) <= 10 else f"…{token[-6:]}"
+
+
+def _price(price4: int | None) -> str:
+    return "-" if price4 is None else price4_text(price4)
+
+
+def _level(level: tuple[int, int] | None) -> str:
+    return "-" if level is None else f"{price4_text(level[0])} x {size6_text(level[1])}"
+
+
+def _seconds(ns: int) -> str:
+    return f"{ns // MILLISECOND / 1000:.2f} s"
+
+
+def _time(at_ns: int) -> str:
+    """UTC to the millisecond; an instant no calendar has is given as it stands."""
+    try:
+        moment = datetime.fromtimestamp(at_ns // SECOND, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{at_ns} ns"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ns // MILLISECOND % 1000:03d}Z"
