@@ -250,3 +250,18 @@ def test_a_publisher_never_waits_for_a_reader(run_dir: Path) -> None:
             publisher.close()
 
     asyncio.run(play())
+
+
+def test_a_new_start_is_asked_even_when_its_first_message_came(run_dir: Path) -> None:
+    """State recovered from a journal may be in the snapshot without ever having been published."""
+
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "books") as one:
+            first = one.publisher.publish("posture.a", posture(1), keep=True)
+            subscriber = Subscriber(ctx, run_dir, "strategist", ["books"], SystemClock())
+            await receive_until(subscriber, lambda _: not subscriber.unsynced())
+            assert subscriber._is_news(msgspec.structs.replace(first, boot="another", seq=1))
+            assert subscriber.unsynced() == {"books"}
+            subscriber.close()
+
+    asyncio.run(play())
