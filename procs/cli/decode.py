@@ -1,6 +1,6 @@
 """``laggard decode``: what recorded frames say, or why they are refused. Reads files; asks nobody.
 
-Every line is answered: a message, a frame without one, or a named refusal. Refusals are results, not failures.
+Every line is answered: a message, a frame without one, or a named refusal. Refusals are results, no failures.
 """
 
 import json
@@ -46,17 +46,19 @@ class Row(NamedTuple):
 def decode(source: Source, file: str, as_json: bool) -> int:
     """Decode recorded frames of SOURCE in FILE, and say which are refused and why.
 
-    FILE holds one frame a line, plain or gzip, bare or in a recorder's wrapper, or is one JSON document; "-" reads
-    standard input. Lines of another source are counted, not decoded. Exit 1 only when FILE cannot be read.
+    FILE holds one frame a line, plain or gzip, bare or in a recorder's wrapper, or is one JSON document; "-"
+    reads standard input. Lines of another source are counted, not decoded. Exit 1 only when FILE cannot be read.
     """
     text = read_text(file)
     counts: Counter[str] = Counter()
     kept: list[dict[str, object]] = []
     for row in _rows(source, text, counts):
         if as_json:
-            kept.append({"line": row.line, "kind": row.kind, **row.fields})
+            kept.append({"line": row.line, "kind": row.kind, **_sayable(row.fields)})
         else:
-            click.echo(f"{row.line}: {row.text}")
+            # Frames are strangers' text: nothing in them may steer a terminal.
+            shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in row.text)
+            click.echo(f"{row.line}: {shown}")
     if as_json:
         print_json("decode", source=source, lines=kept, counts=dict(sorted(counts.items())))
     else:
@@ -147,9 +149,8 @@ def _market_event(event: clob_market.MarketEvent) -> Told:
         case clob_market.NewMarket():
             return Told("new_market", message, f"{event.slug} {event.market[:12]}")
         case clob_market.MarketResolved():
-            return Told(
-                "market_resolved", message, f"{event.market[:12]} {event.outcome or 'not up or down'}"
-            )
+            text = f"{event.market[:12]} {event.outcome or 'neither up nor down'}"
+            return Told("market_resolved", message, text)
 
 
 def _tick_text(tick: Tick, recv_ns: int | None) -> str:
@@ -165,13 +166,22 @@ def _market_text(state: MarketState) -> str:
     rule = f"twap over {state.lookback_s} s" if state.rule == "twap" else state.rule
     ended = f", outcome {state.outcome or 'unknown'}" if state.closed else ""
     why = f"; refused: {'; '.join(state.refusals)}" if state.refusals else ""
-    span = f"{_time(state.start_ns)} for {(state.end_ns - state.start_ns) // SECOND} s"
+    known = 0 < state.start_ns < state.end_ns
+    length_s = (state.end_ns - state.start_ns) // SECOND
+    span = f"{_time(state.start_ns)} for {length_s} s" if known else "times unknown"
     return f"{state.window or 'without a name'} {state.version}, {rule}, {span}{ended}{why}"
 
 
 def _plain(struct: msgspec.Struct) -> dict[str, object]:
     fields: dict[str, object] = msgspec.to_builtins(struct)
     return fields
+
+
+def _sayable(fields: dict[str, object]) -> dict[str, object]:
+    """The same without half characters, which no JSON text may hold."""
+    text = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
+    same: dict[str, object] = json.loads(text)
+    return same
 
 
 def _token(token: str) -> str:

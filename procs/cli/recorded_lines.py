@@ -44,7 +44,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBERS = msgspec.json.Encoder(decimal_format="number")
 
 
-class UnreadableFile(LaggardError):
+class UnreadableFileError(LaggardError):
     """The file cannot be read at all."""
 
 
@@ -58,16 +58,16 @@ class Recorded(NamedTuple):
 
 
 def read_text(name: str) -> str:
-    """The whole file, unpacked when it is gzip; ``-`` is standard input. Raises UnreadableFile."""
+    """The whole file, unpacked when it is gzip; ``-`` is standard input. Raises UnreadableFileError."""
     try:
         packed = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         if packed[:2] == b"\x1f\x8b":
             packed = gzip.decompress(packed)
     except (OSError, EOFError, zlib.error) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise UnreadableFile(f"cannot read {name}: {reason}") from None
+        raise UnreadableFileError(f"cannot read {name}: {reason}") from None
     if len(packed) > MAX_BYTES:
-        raise UnreadableFile(f"{name} is larger than {MAX_BYTES >> 20} MiB unpacked; split it by lines")
+        raise UnreadableFileError(f"{name} is larger than {MAX_BYTES >> 20} MiB unpacked; split it by lines")
     return packed.decode("utf-8-sig", "replace")
 
 
