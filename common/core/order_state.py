@@ -102,7 +102,7 @@ class NotSent(msgspec.Struct, frozen=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """It may or may not have been taken: only the venue can tell, and the window stays blocked until it does."""
+    """It may or may not have been taken; the window stays blocked until the venue tells."""
 
     text: str
 

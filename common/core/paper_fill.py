@@ -1,4 +1,4 @@
-"""What the venue would have done with a paper order: the rule, on the book as it stood when the delay was over.
+"""What the venue would have done with a paper order, on the book as it stood when the delay was over.
 
 Never fills on hope: a book that is old, incomplete or not live, or a market that no longer trades, kills the
 order and says why.

@@ -71,6 +71,7 @@ class Stage:
     followed: set[str] = field(default_factory=set)
     heard: list[Envelope] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     publisher: Publisher | None = None
 
     def start(self, *, before: str = "") -> None:
@@ -84,6 +85,7 @@ class Stage:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        self.processes.append(self.process)
 
     def kill(self) -> None:
         assert self.process is not None
@@ -236,15 +238,18 @@ async def stage(**environment: str) -> AsyncIterator[Stage]:
         while True:
             set_up.heard += await subscriber.receive()
 
-    tasks = [asyncio.ensure_future(work) for work in (publisher.run(), responder.run(), listen())]
     try:
-        yield set_up
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in (publisher.run(), responder.run(), listen())]
+            try:
+                yield set_up
+            finally:
+                for process in set_up.processes:
+                    process.kill()
+                    process.wait(timeout=10)
+                for task in tasks:
+                    task.cancel()
     finally:
-        if set_up.process is not None and set_up.process.poll() is None:
-            set_up.kill()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         subscriber.close()
         ctx.destroy(linger=0)
         shutil.rmtree(run_dir, ignore_errors=True)

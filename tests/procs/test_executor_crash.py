@@ -4,12 +4,12 @@ import asyncio
 import sqlite3
 
 import pytest
-from executor_stage import Stage, stage, until
 
 from common.core.account import broken_sums
 from common.errors import CallRefused, CallTimedOut
 from common.messages import Accepted, OrderState, PositionState, SetPosture
 from common.store.journal import Recovered, open_journal
+from executor_stage import Stage, stage, until
 
 pytestmark = pytest.mark.procs
 
@@ -84,12 +84,12 @@ def test_killed_at_random_moments() -> None:
                 for name in windows[:-6]:
                     if on.markets[name].outcome is None:
                         on.settle(name, on.dice.choice(("up", "down")))
-                work = [asyncio.ensure_future(shout(on, name, promised)) for name in fresh]
-                await asyncio.sleep(on.dice.random() * 0.25)
-                on.kill()
-                for task in work:
-                    task.cancel()
-                await asyncio.gather(*work, return_exceptions=True)
+                async with asyncio.TaskGroup() as group:
+                    work = [group.create_task(shout(on, name, promised)) for name in fresh]
+                    await asyncio.sleep(on.dice.random() * 0.25)
+                    on.kill()
+                    for task in work:
+                        task.cancel()
             on.start()
             report = await on.report()
             assert report.account.duplicate_orders == 0

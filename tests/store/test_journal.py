@@ -21,7 +21,7 @@ from common.core.order_state import (
     Order,
     Settlement,
 )
-from common.core.portfolio import apply_fill, settle
+from common.core.portfolio import PositionKey, apply_fill, settle
 from common.errors import DependencyMissing, InvariantBroken
 from common.messages import Accepted, Fill, OrderState, PositionState, PostureState
 from common.store import journal_schema
@@ -72,7 +72,7 @@ def fill(number: int = 0) -> Fill:
 
 
 def held(*fills: Fill) -> PositionState:
-    positions: dict = {}
+    positions: dict[PositionKey, PositionState] = {}
     for one in fills:
         positions = apply_fill(positions, one, 900)
     position: PositionState = positions[WINDOW, "up"]
@@ -122,7 +122,9 @@ def commit_all(journal: Journal) -> None:
 
 
 def test_a_new_journal_has_no_account(path: Path) -> None:
-    assert open_journal(path, now_wall_ns=0).read() is None
+    journal = open_journal(path, now_wall_ns=0)
+    assert journal.read() is None
+    journal.close()
 
 
 def test_the_files_are_for_the_owner_alone(journal: Journal) -> None:
