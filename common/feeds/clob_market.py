@@ -109,9 +109,9 @@ class MarketResolved(msgspec.Struct, frozen=True, tag_field="t", tag="market_res
 
 
 class Quiet(msgspec.Struct, frozen=True, tag_field="t", tag="quiet"):
-    """A frame without an event: ``pong``, ``empty`` or ``other``."""
+    """What brings no event: ``pong``, ``empty``, ``other``, or one ``refused`` element of a usable frame."""
 
-    kind: Literal["pong", "empty", "other"]
+    kind: Literal["pong", "empty", "other", "refused"]
     text: str = ""
 
 
@@ -131,7 +131,10 @@ def later_subscription(operation: Literal["subscribe", "unsubscribe"], tokens: l
 
 
 def parse_frame(text: str | bytes) -> tuple[MarketEvent, ...]:
-    """The events of one frame in its order; raises FrameRefused with the reason when it is unusable."""
+    """The events of one frame in its order; raises FrameRefused with the reason when nothing in it is usable.
+
+    One unusable element costs only itself: the first frame of a connection holds the books of all tokens.
+    """
     frame = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     if len(frame) > MAX_FRAME_BYTES:
         raise FrameRefused("oversized", f"{len(frame)} characters")
@@ -145,10 +148,18 @@ def parse_frame(text: str | bytes) -> tuple[MarketEvent, ...]:
     except (ValueError, RecursionError) as error:
         raise FrameRefused("not-json", str(error)[:120]) from None
     items = document if isinstance(document, list) else [document]
-    try:
-        return tuple(_event(item) for item in items)
-    except NotANumber as error:
-        raise FrameRefused("number", str(error)) from None
+    events: list[MarketEvent] = []
+    refusals: list[FrameRefused] = []
+    for item in items:
+        try:
+            events.append(_event(item))
+        except NotANumber as error:
+            refusals.append(FrameRefused("number", str(error)))
+        except FrameRefused as refusal:
+            refusals.append(refusal)
+    if refusals and not events:
+        raise refusals[0]
+    return (*events, *(Quiet("refused", str(refusal)) for refusal in refusals))
 
 
 def _event(item: object) -> MarketEvent:

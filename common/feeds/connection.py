@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
 from common.errors import DataStale
 from common.feeds.backoff import Backoff
@@ -127,6 +127,8 @@ async def keep_connected(link: Link, clock: Clock, log: structlog.typing.Filteri
             why = f"no answer within {OPEN_TIMEOUT_S:g} s"
         except ConnectionClosed as closed:
             why = _closing(closed)
+        except WebSocketException as error:
+            why = f"cannot follow where it leads: {error}"
         except OSError as error:
             why = error.strerror or str(error) or type(error).__name__
         finally:

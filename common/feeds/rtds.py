@@ -71,7 +71,7 @@ def parse_frame(text: str | bytes, recv_ns: int | None) -> tuple[Tick | Control,
         return (Control("pong"),)
     try:
         document = json.loads(stripped, parse_float=Decimal)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise FrameRefused("not-json", str(error)[:120]) from None
     if not isinstance(document, dict):
         raise FrameRefused("not-an-object", type(document).__name__)
@@ -176,7 +176,8 @@ def _number_text(shown: object) -> str:
     if isinstance(shown, bool) or not isinstance(shown, int | Decimal | str):
         raise NotANumber(f"value is {type(shown).__name__}")
     try:
-        return f"{Decimal(shown):f}"
+        # Not the "f" format: written out, an exponent of a few characters fills the memory.
+        return str(Decimal(shown))
     except InvalidOperation:
         raise NotANumber(f"value {str(shown)[:40]!r} is no number") from None
 
