@@ -30,7 +30,7 @@ OnFrame = Callable[[str | bytes, int, int], None]
 
 @dataclass(slots=True)
 class Silence:
-    """When each watched key last brought data; a key that never spoke counts from when it was first expected."""
+    """When each watched key last brought data; one that never spoke counts from when it was first expected."""
 
     limit_ns: int
     dead_ns: int
@@ -140,8 +140,8 @@ async def keep_connected(link: Link, clock: Clock, log: structlog.typing.Filteri
             link.backoff.delivered((link.silence.last_any_ns - opened) / SECOND)
         if mute_since is not None and now - mute_since > link.silence.dead_ns:
             raise DataStale(
-                f"{link.host} lets us connect but brought no watched data for {(now - mute_since) // SECOND} s; "
-                "starting over"
+                f"{link.host} lets us connect but brought no watched data for "
+                f"{(now - mute_since) // SECOND} s; starting over"
             )
         wait_s = link.backoff.next_wait_s(at_least_s=wait_at_least)
         sentence = f"cannot hear {link.host}: {why}; next try in {wait_s:.1f} s"

@@ -1,8 +1,8 @@
 """Market objects of the discovery service to MarketState: the venue's half of a window's passport.
 
 Pure. Owns which fields say what; never assumes: everything that would make a window untradable becomes a
-refusal in plain words, so that people can see why. ``startDate`` is the listing time and ``endDateIso`` only a
-date: neither is ever read.
+refusal in plain words, so that people can see why. ``startDate`` is the listing time and ``endDateIso`` only
+a date: neither is ever read.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Reading JSON over HTTP: one thread per source, bounded in time and size, numbers kept by their decimal text.
+"""Reading JSON over HTTP: one thread per source, bounded in time and size, numbers kept to the last digit.
 
-Owns how a venue's refusal to answer becomes one clear FeedError. Never writes to a venue and never retries: the
-caller comes back on its own schedule.
+Owns how a venue's refusal to answer becomes one clear FeedError. Never writes to a venue and never retries:
+the caller comes back on its own schedule.
 """
 
 import asyncio

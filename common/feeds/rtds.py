@@ -1,8 +1,8 @@
 """RTDS wire frames to ticks, and the subscriptions that bring them. Parses; judges nothing.
 
-Facts of the venue, all seen live: an update's exact value is an integer scaled by 1e18 on the Chainlink and TWAP
-topics but a plain decimal on the Binance topic; a Chainlink backfill carries the Binance topic's name (the slash
-in the symbol tells) and its points lack the exact value; an empty text frame comes on connecting.
+Facts of the venue, all seen live: an update's exact value is an integer scaled by 1e18 on the Chainlink and
+TWAP topics but a plain decimal on the Binance topic; a Chainlink backfill carries the Binance topic's name (the
+slash in the symbol tells) and its points lack the exact value; an empty text frame comes on connecting.
 """
 
 import json
@@ -59,7 +59,7 @@ def subscriptions(kinds: Iterable[SeriesKind]) -> list[str]:
 def parse_frame(text: str | bytes, recv_ns: int | None) -> tuple[Tick | Control, ...]:
     """The ticks of one frame, oldest first; raises FrameRefused with the reason when it is unusable.
 
-    ``recv_ns`` is our wall clock at receipt; None (a recording without it) skips the check against the future.
+    ``recv_ns`` is our wall clock at receipt; None (a recording without it) skips the check for the future.
     """
     frame = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     if len(frame) > MAX_FRAME_BYTES:

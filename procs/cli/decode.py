@@ -47,7 +47,8 @@ def decode(source: Source, file: str, as_json: bool) -> int:
     """Decode recorded frames of SOURCE in FILE, and say which are refused and why.
 
     FILE holds one frame a line, plain or gzip, bare or in a recorder's wrapper, or is one JSON document; "-"
-    reads standard input. Lines of another source are counted, not decoded. Exit 1 only when FILE cannot be read.
+    reads standard input. Lines of another source are counted, not decoded. Exits 1 only when FILE cannot be
+    read.
     """
     text = read_text(file)
     counts: Counter[str] = Counter()
