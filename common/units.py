@@ -3,7 +3,7 @@
 Nothing that becomes an order, a balance or a limit is ever a float. Rounding is in the function's name.
 """
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
 from typing import NewType
 
 Price4 = NewType("Price4", int)
@@ -27,6 +27,8 @@ SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
 
 _MAX_DIGITS = 60
+_WIDE = Context(prec=4 * _MAX_DIGITS)
+"""No product here needs more digits; the default of 28 rounds, and turns what is inexact into an exact number."""
 
 
 class NotANumber(ValueError):
@@ -47,14 +49,18 @@ def decimal_of(text: str) -> Decimal:
 
 
 def _exact(text: str, scale: int) -> int:
-    scaled = decimal_of(text) * scale
+    scaled = _scaled(text, scale)
     if scaled != scaled.to_integral_value():
         raise NotANumber(f"{text!r} has more decimals than 1/{scale}")
     return int(scaled)
 
 
-def _floor(value: Decimal) -> int:
-    return int(value.to_integral_value(rounding=ROUND_FLOOR))
+def _scaled(text: str, scale: int) -> Decimal:
+    return _WIDE.multiply(decimal_of(text), Decimal(scale))
+
+
+def _floor(text: str, scale: int) -> int:
+    return int(_scaled(text, scale).to_integral_value(rounding=ROUND_FLOOR))
 
 
 def price4_exact(text: str) -> Price4:
@@ -64,12 +70,12 @@ def price4_exact(text: str) -> Price4:
 
 def size6_floor(text: str) -> Size6:
     """Shares from venue text, cut to 1e-6."""
-    return Size6(_floor(decimal_of(text) * SIZE6_ONE))
+    return Size6(_floor(text, SIZE6_ONE))
 
 
 def usd6_floor(text: str) -> Usd6:
     """Dollars from text, cut to 1e-6."""
-    return Usd6(_floor(decimal_of(text) * USD6_ONE))
+    return Usd6(_floor(text, USD6_ONE))
 
 
 def ppm_exact(text: str) -> Ppm:
@@ -79,7 +85,7 @@ def ppm_exact(text: str) -> Ppm:
 
 def price18_from_plain(text: str) -> Price18:
     """Oracle price from a plain decimal (Binance topic, PolyBolt), cut to 1e-18."""
-    return Price18(_floor(decimal_of(text) * E18))
+    return Price18(_floor(text, E18))
 
 
 def price18_from_e18(text: str) -> Price18:
@@ -113,7 +119,7 @@ def move_ppm(value: int, base: int) -> Ppm:
 
 def seconds_to_ns(text: str) -> Ns:
     """Seconds as decimal text to nanoseconds, rounded up."""
-    return Ns(int((decimal_of(text) * SECOND).to_integral_value(rounding=ROUND_CEILING)))
+    return Ns(int(_scaled(text, SECOND).to_integral_value(rounding=ROUND_CEILING)))
 
 
 def price4_text(price: int) -> str:
