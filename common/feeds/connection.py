@@ -30,7 +30,7 @@ OnFrame = Callable[[str | bytes, int, int], None]
 
 @dataclass(slots=True)
 class Silence:
-    """When each watched key last brought data; one that never spoke counts from when it was first expected."""
+    """When each watched key last brought data; one that never spoke counts from when it was expected."""
 
     limit_ns: int
     dead_ns: int

@@ -1,8 +1,8 @@
 """RTDS wire frames to ticks, and the subscriptions that bring them. Parses; judges nothing.
 
 Facts of the venue, all seen live: an update's exact value is an integer scaled by 1e18 on the Chainlink and
-TWAP topics but a plain decimal on the Binance topic; a Chainlink backfill carries the Binance topic's name (the
-slash in the symbol tells) and its points lack the exact value; an empty text frame comes on connecting.
+TWAP topics but a plain decimal on the Binance topic; a Chainlink backfill carries the Binance topic's name
+(the slash in the symbol tells) and its points lack the exact value; an empty text frame comes on connecting.
 """
 
 import json
