@@ -5,13 +5,15 @@ supervisord; ``common.core.vigil`` decides. Nothing else may ever reach the real
 """
 
 import asyncio
+import contextlib
 import datetime
 import io
 import os
 import queue
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 from xmlrpc.client import Fault, ServerProxy
@@ -134,7 +136,7 @@ def carry_out(server: ServerProxy, name: str, order: Order) -> None:
 
 async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
     """Watch until supervisord ends or the process is told to stop."""
-    socket_path = supervisor_socket()
+    socket_path, parent = supervisor_socket(), os.getppid()
     loop = asyncio.get_running_loop()
     inbox: asyncio.Queue[Event | None] = asyncio.Queue()
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
@@ -208,13 +210,25 @@ async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
     process.spawn(wake(), name="wake")
     process.set_state("ready", "")
     vigil = Vigil(unwatched=UNWATCHED)
+    rows: tuple[Row, ...] = ()
     while (event := await inbox.get()) is not None:
         vigil, effects = step(vigil, event)
         for effect in effects:
             act(effect)
         if isinstance(event, Looked):
             table_age.touch()
+            rows = event.rows
             process.facts.update(restart_facts(vigil))
+    if os.getppid() != parent:
+        end_orphans(rows)
+
+
+def end_orphans(rows: Iterable[Row]) -> None:
+    """Supervisord is gone: end the programs that do not end with it by themselves."""
+    for row in rows:
+        if row.pid and row.name in UNWATCHED and row.name != ROLE:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(row.pid, signal.SIGKILL)
 
 
 async def hold_orders(process: Process, reason: str) -> None:
@@ -260,9 +274,17 @@ def supervisor_socket() -> Path:
 
 
 def main() -> None:
-    """Take the protocol before anything can print, then run the process."""
+    """Take the protocol before anything can print, then run the process.
+
+    It outlives supervisord by a moment (TERM, not KILL) to end what the kernel does not.
+    """
     events, answers = take_protocol()
-    run(ROLE, lambda process: sentinel(process, events, answers), log_stream=sys.stderr)
+    run(
+        ROLE,
+        lambda process: sentinel(process, events, answers),
+        log_stream=sys.stderr,
+        death_signal=signal.SIGTERM,
+    )
 
 
 if __name__ == "__main__":
