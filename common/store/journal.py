@@ -199,7 +199,7 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
     found = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
     if found != ["ok"]:
         raise InvariantBroken(
-            f"journal: {path} is corrupt ({found[0]}); nothing was changed: "
+            f"journal: {path} is corrupt ({' '.join(found[0].split())}); nothing was changed: "
             "keep it aside, restore a good copy, start again"
         )
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
