@@ -287,14 +287,16 @@ def test_a_file_that_is_no_database_is_refused_and_kept(path: Path) -> None:
     assert path.read_bytes() == b"not a database " * 500
 
 
-def test_a_corrupt_page_is_found_at_opening(journal: Journal) -> None:
+@pytest.mark.parametrize(("place", "rubbish"), [(0, b"\xff" * 64), (8, b"\x00\x01\x00\x02")])
+def test_a_corrupt_page_is_found_at_opening(journal: Journal, place: int, rubbish: bytes) -> None:
     for number in range(200):
         journal.commit(CommitPosture(msgspec.structs.replace(POSTURE, reason="x" * 200, since_ns=number)))
     journal._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     journal.close()
     content = bytearray(journal.path.read_bytes())
     # The last page holds rows of postures, which nothing but a whole check reads at opening.
-    content[-4096:-4032] = b"\xff" * 64
+    page = len(content) - 4096 + place
+    content[page : page + len(rubbish)] = rubbish
     copy = journal.path.with_name("corrupt.sqlite")
     copy.write_bytes(content)
     with pytest.raises(InvariantBroken) as caught:
