@@ -300,6 +300,11 @@ def test_start_falls_back_to_the_event() -> None:
     assert state.refusals == ()
 
 
+def test_market_and_event_must_open_together() -> None:
+    refusals = _read(_market(), _clob(), {"startTime": ENDS}).refusals
+    assert any("different instants" in refusal for refusal in refusals)
+
+
 def test_price_to_beat_keeps_every_digit() -> None:
     event = {"eventMetadata": {"priceToBeat": Decimal("71234.123456789012345678")}}
     assert _read(_market(), _clob(), event).price_to_beat_e18 == "71234123456789012345678"
