@@ -144,7 +144,7 @@ class WindowView(Body, frozen=True, tag="view"):
     predicted: Outcome | None
     outcome: Outcome | None
     refused: bool = False
-    """The venue's half of the passport refuses the window for good."""
+    """The venue's half of the passport refuses the window, or it is not its turn by far."""
 
 
 class Submit(Body, frozen=True, tag="submit"):

@@ -28,7 +28,7 @@ MILLISECOND = 1_000_000
 
 _MAX_DIGITS = 60
 _WIDE = Context(prec=4 * _MAX_DIGITS)
-"""No product here needs more digits; the default of 28 rounds, and turns what is inexact into an exact number."""
+"""No product here needs more digits; the default of 28 rounds what does not fit."""
 
 
 class NotANumber(ValueError):
@@ -111,7 +111,7 @@ def cost_usd6_ceil(price: Price4, size: Size6) -> Usd6:
 
 
 def move_ppm(value: int, base: int) -> Ppm:
-    """Relative move of ``value`` from ``base``, rounded towards zero so that a limit is never met by rounding."""
+    """Relative move of ``value`` from ``base``, rounded towards zero: a limit is never met by rounding."""
     difference = value - base
     size = abs(difference) * 1_000_000 // base
     return Ppm(size if difference >= 0 else -size)

@@ -38,7 +38,6 @@ async def strategist(process: Process) -> None:
     state = State(
         strategy=config.strategy_settings(),
         limits=config.risk_limits(),
-        horizon_ns=horizon_ns(config.markets.lookahead_s),
     )
     history: dict[str, deque[Verdict]] = {}
     routes = [f"oracle-{route}" for route in config.oracles.routes]
@@ -132,11 +131,6 @@ def newest_books(envelopes: Sequence[Envelope]) -> Iterable[Envelope]:
         if isinstance(envelope.body, BookState) and last[envelope.body.token] != index:
             continue
         yield envelope
-
-
-def horizon_ns(lookahead_s: float) -> int:
-    """How far ahead a window may open and still be of interest: the discovery's own look-ahead."""
-    return int(lookahead_s * SECOND)
 
 
 if __name__ == "__main__":

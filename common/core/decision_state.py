@@ -1,4 +1,4 @@
-"""The decision state of the engine, the facts that change it and the effects it asks for. No rule lives here."""
+"""The engine's decision state, the facts that change it and the effects it asks for. No rule lives here."""
 
 from dataclasses import dataclass, field
 
@@ -86,8 +86,6 @@ class State:
 
     strategy: StrategySettings
     limits: RiskLimits
-    horizon_ns: int
-    """Windows opening later than this are refused."""
     windows: dict[str, Window] = field(default_factory=dict)
     books: dict[str, BookState] = field(default_factory=dict)
     series: dict[str, dict[str, PriceBuffer]] = field(default_factory=dict)

@@ -17,7 +17,7 @@ VIEW_EVERY_NS = 250 * MILLISECOND
 def evaluate(state: State, window: Window, cause: str, moment: Moment, effects: list[Effect]) -> None:
     """Judge one window now and append what follows: verdict, view, order."""
     market = window.market
-    gap = passport.incomplete(market, window.strike, moment, state.horizon_ns)
+    gap = passport.incomplete(market, window.strike, moment)
     series = state.series.get(market.asset, {})
     priced: Reference | str = (
         reference(market, window.strike, series, state.strategy.families)
@@ -175,7 +175,7 @@ def _publish_view(
         reason=gap,
         predicted=predicted_outcome(window),
         outcome=market.outcome,
-        refused=bool(market.refusals),
+        refused=bool(market.refusals) or gap == passport.TOO_FAR_AHEAD,
     )
     window.view_mono_ns = moment.mono_ns
     if view != window.view:

@@ -41,7 +41,6 @@ from common.units import MILLISECOND, SECOND, price4_text
 OWN_NAME = "executor"
 KEEP_MARKETS_NS = 3600 * SECOND
 _STRIKE_IS_THE_STRATEGISTS_PART = passport.Strike(1, "spot", "", 0, 0)
-_ANY_HORIZON_NS = 0
 
 Result = tuple[State, list[Effect]]
 
@@ -180,7 +179,7 @@ def _refused_before_risk(
 
 
 def _market_gap(market: MarketState, moment: Moment) -> str:
-    gap = passport.incomplete(market, _STRIKE_IS_THE_STRATEGISTS_PART, moment, _ANY_HORIZON_NS)
+    gap = passport.incomplete(market, _STRIKE_IS_THE_STRATEGISTS_PART, moment)
     if not gap and market.taker_delay_ns is None:
         return "the venue's taker delay is not known"
     return gap

@@ -13,6 +13,8 @@ from common.units import SECOND
 OPENING_GRACE_NS = 10 * SECOND
 """The relay delivers 99 % of ticks within 2.3 s of their stamp; after this an absent one is called missing."""
 
+TOO_FAR_AHEAD = "neither the current nor the next window"
+
 
 class Strike(msgspec.Struct, frozen=True):
     """The latched opening value: 1e-18 dollars, its series and route, and when it was obtained."""
@@ -53,11 +55,16 @@ def latch(strike: Strike | None, tick: Tick, obtained_ns: int) -> tuple[Strike, 
     return msgspec.structs.replace(strike, disputes=strike.disputes + 1), True
 
 
-def incomplete(market: MarketState, strike: Strike | None, moment: Moment, horizon_ns: int) -> str:
+def too_far_ahead(market: MarketState, wall_ns: int) -> bool:
+    """Whether the window opens more than its own length from now: neither the current nor the next."""
+    return market.start_ns - wall_ns > market.end_ns - market.start_ns
+
+
+def incomplete(market: MarketState, strike: Strike | None, moment: Moment) -> str:
     """Why this window may not be traded now, as one sentence; empty when its passport is complete."""
     opens_in = market.start_ns - moment.wall_ns
-    if opens_in > horizon_ns:
-        return f"opens more than {horizon_ns // SECOND} s ahead: not the current or the next window"
+    if too_far_ahead(market, moment.wall_ns):
+        return TOO_FAR_AHEAD
     if market.refusals:
         return "; ".join(market.refusals)
     if settlement_kind(market) is None:

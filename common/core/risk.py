@@ -1,4 +1,4 @@
-"""The risk check: one function, used by the strategist before it asks and by the executor, which has the last word.
+"""The risk check: one function, used by the strategist before it asks and by the executor for the last word.
 
 The worst case counts: what is open, plus what is in flight, plus what is unknown, all at their full cost.
 """

@@ -1,4 +1,4 @@
-"""How long to wait before the next connection attempt: capped, jittered, and forgiving only after real data."""
+"""How long to wait before the next connection attempt: capped, jittered, forgiving only after real data."""
 
 from dataclasses import dataclass, field
 from random import Random

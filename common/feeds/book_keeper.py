@@ -1,7 +1,7 @@
 """The L2 books of all followed tokens, kept from market-channel events; says which tokens must be asked anew.
 
-A book that contradicts the venue's own best prices, or whose grid changed, is not shown as live until a complete
-new one came. Owns no connection.
+A book that contradicts the venue's own best prices, or whose grid changed, is not shown as live until a
+complete new one came. Owns no connection.
 """
 
 from collections.abc import Iterable

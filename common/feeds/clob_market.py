@@ -16,6 +16,8 @@ from common.units import MILLISECOND, PRICE4_ONE, NotANumber, price4_exact, size
 
 PING = "PING"
 MAX_FRAME_BYTES = 8 << 20
+MAX_SIZE6 = 10**18
+"""A million million shares: beyond it a size is nonsense, and soon no longer fits a message."""
 KNOWN_VERSIONS = ("v1", "v2")
 
 Level = tuple[int, int]
@@ -185,7 +187,6 @@ def _book(item: Mapping[str, object]) -> BookSnapshot:
         raise FrameRefused("unknown-version", str(version)[:40])
     bids, wire_bids = _levels(item.get("bids"), "bids")
     asks, wire_asks = _levels(item.get("asks"), "asks")
-    last = item.get("last_trade_price")
     return BookSnapshot(
         market=_text(item, "market"),
         token=_text(item, "asset_id"),
@@ -196,7 +197,7 @@ def _book(item: Mapping[str, object]) -> BookSnapshot:
         wire_bids=wire_bids,
         wire_asks=wire_asks,
         tick4=_tick4(item["tick_size"]) if item.get("tick_size") is not None else None,
-        last_trade4=price4_exact(str(last)) if last not in (None, "") else None,
+        last_trade4=_last4(item.get("last_trade_price")),
         version=str(version),
     )
 
@@ -220,8 +221,8 @@ def _change(entry: object) -> LevelChange:
         price4=_price4(entry.get("price")),
         size6=_size6(entry.get("size")),
         hash=_text(entry, "hash", ""),
-        best_bid4=_best4(entry.get("best_bid"), absent=0),
-        best_ask4=_best4(entry.get("best_ask"), absent=PRICE4_ONE),
+        best_bid4=_best4(entry.get("best_bid")),
+        best_ask4=_best4(entry.get("best_ask")),
     )
 
 
@@ -241,8 +242,8 @@ def _best_bid_ask(item: Mapping[str, object]) -> BestBidAsk:
         market=_text(item, "market"),
         token=_text(item, "asset_id"),
         at_ns=_stamp_ns(item),
-        best_bid4=_best4(item.get("best_bid"), absent=0),
-        best_ask4=_best4(item.get("best_ask"), absent=PRICE4_ONE),
+        best_bid4=_best4(item.get("best_bid")),
+        best_ask4=_best4(item.get("best_ask")),
     )
 
 
@@ -308,13 +309,16 @@ def _price4(text: object) -> int:
     return price
 
 
-def _best4(text: object, *, absent: int) -> int | None:
-    """The venue writes an empty side as "", "0" or "1"."""
+def _best4(text: object) -> int | None:
+    """The venue writes an empty side as "", "0" or "1": no order can rest at either end."""
+    price = _last4(text)
+    return None if price in (0, PRICE4_ONE) else price
+
+
+def _last4(text: object) -> int | None:
     if text in (None, ""):
         return None
     price = price4_exact(_plain(text))
-    if price == absent:
-        return None
     if not 0 <= price <= PRICE4_ONE:
         raise FrameRefused("price", f"{str(text)[:20]} is not between 0 and 1")
     return price
@@ -322,8 +326,8 @@ def _best4(text: object, *, absent: int) -> int | None:
 
 def _size6(text: object) -> int:
     size = size6_floor(_plain(text))
-    if size < 0:
-        raise FrameRefused("size", f"{str(text)[:20]} is negative")
+    if not 0 <= size <= MAX_SIZE6:
+        raise FrameRefused("size", f"{str(text)[:20]} is no size of an order")
     return size
 
 
@@ -357,7 +361,10 @@ def _stamp_ns(item: Mapping[str, object]) -> int:
     stamp = item.get("timestamp")
     if not isinstance(stamp, str) or not stamp.isascii() or not stamp.isdigit() or len(stamp) > 15:
         raise FrameRefused("timestamp", f"{str(stamp)[:20]!r} is not milliseconds as text")
-    return int(stamp) * MILLISECOND
+    stamp_ns = int(stamp) * MILLISECOND
+    if stamp_ns >= 2**63:
+        raise FrameRefused("timestamp", f"{stamp} is not milliseconds of this time")
+    return stamp_ns
 
 
 def _compact(message: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""Which windows there are: asks Gamma for them and the CLOB for their terms, follows them until their outcome.
+"""Which windows there are: asks Gamma for them and the CLOB for their terms, until their outcome is known.
 
 Every window of our assets and cadence that the venue lists is kept, tradable or not; whether it may be traded
 is the passport's word.
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from common.core.passport import too_far_ahead
 from common.errors import FrameRefused
 from common.feeds.gamma import market_from_gamma, markets_in, slug_parts
 from common.feeds.http import HttpSource
@@ -48,12 +49,12 @@ class Discovery:
         await self._outcomes()
 
     def live(self) -> list[MarketState]:
-        """Windows whose book is worth keeping: not over, not refused, open now or within the look-ahead."""
+        """Windows whose book is worth keeping: not over, not refused, the current or the next one."""
         now = self.clock.wall_ns()
         return [
             market
             for market in self.markets.values()
-            if not market.refusals and now < market.end_ns and market.start_ns - now <= self.lookahead_ns
+            if not market.refusals and now < market.end_ns and not too_far_ahead(market, now)
         ]
 
     def running(self) -> list[MarketState]:

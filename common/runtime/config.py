@@ -74,7 +74,7 @@ class Markets(_Section):
     assets: tuple[Literal["btc", "eth", "sol", "xrp"], ...] = ("btc", "eth", "sol", "xrp")
     cadence: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}[smh]$")] = "15m"
     """The window label of the venue's slugs."""
-    lookahead_s: Seconds = 1800
+    lookahead_s: Seconds = 900
     """How far ahead a window may open and still be followed."""
     poll_s: Seconds = 5
 

@@ -95,16 +95,19 @@ def problems_in(settings: SimSettings) -> list[str]:
         problems.append(f"speed is {settings.speed}; use a number above 0, or null for automatic")
     if settings.seconds is not None and settings.seconds < 30:
         problems.append(f"seconds is {settings.seconds}; use at least 30")
-    for name in (
+    amounts = (
         "taker_delay_ms",
         "book_lag_s",
         "volatility_annual",
         "jumps_per_window",
         "jump_ppm",
         "resolution_delay_s",
-    ):
-        if not getattr(settings, name) >= 0:
-            problems.append(f"{name} is {getattr(settings, name)}; use 0 or more")
+    )
+    problems += [
+        f"{name} is {getattr(settings, name)}; use 0 or more"
+        for name in amounts
+        if not getattr(settings, name) >= 0
+    ]
     return problems
 
 

@@ -20,7 +20,6 @@ import zmq.asyncio
 
 from common.errors import ConfigError
 from common.sim.recordings import RecordingUnreadable
-from procs.cli.audit import mark_logs
 from procs.cli.board import Board
 from procs.cli.demo_config import Plan, generated_plan, recording_plan, write_files
 from procs.cli.demo_result import Gathered, conclude, gather, print_summary
@@ -91,7 +90,6 @@ def _perform(plan: Plan, stage: Stage, *, live: bool) -> dict[str, Any]:
     config_file, sim_file = write_files(plan, stage.state_dir)
     tally, began = Tally(), time.monotonic()
     running = start(stage, config_file, sim_file)
-    marks = mark_logs(running.stack.log_dir)
     try:
         start_venue(running)
         progress(f"supervisorctl -c {running.stack.conf} status shows and steers the processes")
@@ -100,7 +98,7 @@ def _perform(plan: Plan, stage: Stage, *, live: bool) -> dict[str, Any]:
     finally:
         progress("stopping")
         killed = close(running, stage)
-    result = conclude(plan, stage, running, gathered, tally, marks, killed)
+    result = conclude(plan, stage, running, gathered, tally, killed)
     result["ended"] = ended
     result["seconds"] = round(time.monotonic() - began, 1)
     result["logs"] = str(leave(running, stage))

@@ -75,7 +75,7 @@ def generated_plan(seconds: int | None, seed: int, port: int, now_ns: int) -> Pl
         families=("chainlink",),
         watched=("spot", "twap60"),
         min_time_left_s=window_s / 3,
-        lookahead_s=3.0 * window_s,
+        lookahead_s=float(window_s),
         sim=sim,
         recording=None,
         notes=("prices, books and outcomes are generated from the seed; nothing here happened",),
@@ -99,7 +99,7 @@ def recording_plan(path: Path, seconds: int | None, speed: float | None, port: i
         notes.append(
             "the recording's running price is Binance's: windows are judged by the binance family too"
         )
-    lookahead_s = FRAMES_LOOKAHEAD_S / script.speed if info.layout == "frames" else 3.0 * script.window_s
+    lookahead_s = FRAMES_LOOKAHEAD_S / script.speed if info.layout == "frames" else float(script.window_s)
     return Plan(
         title=script.title,
         seconds=seconds,
@@ -110,7 +110,7 @@ def recording_plan(path: Path, seconds: int | None, speed: float | None, port: i
         families=("chainlink", "binance") if exchange_only else ("chainlink",),
         watched=("binance",) if exchange_only else ("spot",),
         min_time_left_s=left_s / script.speed,
-        lookahead_s=max(lookahead_s, 10.0),
+        lookahead_s=lookahead_s,
         sim=SimSettings(
             listen=f"127.0.0.1:{port}",
             mode="recording",

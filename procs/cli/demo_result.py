@@ -87,11 +87,10 @@ def conclude(
     running: Running,
     gathered: Gathered,
     tally: Tally,
-    marks: LogMark,
     killed: list[int],
 ) -> dict[str, Any]:
     """The summary of the run with stable keys; ``reasons`` is empty when the run counts as good."""
-    log_dir = running.stack.log_dir
+    log_dir, marks = running.stack.log_dir, running.mark
     tape_dir = stage.state_dir / "tapes"
     restarts = spawn_counts(log_dir / "supervisord.log", marks)
     recorder = gathered.reports.get("recorder")

@@ -19,6 +19,7 @@ import platformdirs
 
 from common.errors import DependencyMissing
 from common.runtime.supervisor import UNREACHABLE, Fault, process_table, rpc
+from procs.cli.audit import LogMark, mark_logs
 from procs.cli.stack import (
     Meeting,
     Stack,
@@ -55,6 +56,8 @@ class Running:
     process: "subprocess.Popen[bytes]"
     private: bool
     """It runs from a copy of supervisord.conf in the run directory."""
+    mark: LogMark
+    """Where its logs were before it started."""
 
 
 def set_stage(state_dir: Path | None) -> Stage:
@@ -108,6 +111,7 @@ def start(stage: Stage, config_file: Path, sim_file: Path) -> Running:
     meeting = Meeting(str(stage.run_dir), str(stage.state_dir), str(config_file), "demo")
     failure = ""
     for stack, private in _candidates(stage):
+        mark = mark_logs(stack.log_dir)
         said = stage.state_dir / "supervisord.stderr"
         with said.open("wb") as stderr:
             process = subprocess.Popen(
@@ -120,7 +124,7 @@ def start(stage: Stage, config_file: Path, sim_file: Path) -> Running:
             )
         if _answers(stack, process):
             write_meeting(stack, meeting)
-            return Running(stack, process, private)
+            return Running(stack, process, private, mark)
         process.kill()
         process.wait()
         failure = (

@@ -31,13 +31,13 @@ def count(tally: Tally, envelope: Envelope) -> None:
             tally.ticks.add((tick.asset, tick.kind, tick.route, tick.observed_ns))
         case MarketState() as market:
             tally.windows.add(market.window)
-            if market.refusals:
-                tally.refused[market.window] = "; ".join(market.refusals)
             if market.outcome is not None:
                 tally.outcomes[market.window] = market.outcome
         case WindowView() as view:
             if view.refused:
-                tally.refused.setdefault(view.window, view.reason)
+                tally.refused[view.window] = view.reason
+            else:
+                tally.refused.pop(view.window, None)
         case Verdict() as verdict:
             tally.verdicts.add((verdict.window, envelope.boot, verdict.number))
             if verdict.decision != "no_trade":

@@ -4,6 +4,8 @@ import io
 
 from rich.console import Console
 
+import msgspec
+
 from common.messages import (
     AccountState,
     Envelope,
@@ -206,7 +208,10 @@ def test_a_window_is_settled_by_its_outcome_or_by_its_position() -> None:
     assert settled_windows(tally) == {WINDOW}
 
 
-def test_a_refused_window_keeps_the_venues_reason() -> None:
+def test_a_window_counts_as_refused_while_its_last_view_says_so() -> None:
     tally = Tally()
-    count(tally, envelope(market(refusals=("unknown rule", "no fee"))))
+    refused = msgspec.structs.replace(view(), refused=True, reason="unknown rule; no fee")
+    count(tally, envelope(refused))
     assert tally.refused == {WINDOW: "unknown rule; no fee"}
+    count(tally, envelope(view()))
+    assert tally.refused == {}

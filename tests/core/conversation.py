@@ -68,7 +68,7 @@ class Conversation:
 
     state: State = field(
         default_factory=lambda: State(
-            strategy=StrategySettings(), limits=RiskLimits(), horizon_ns=1800 * SECOND
+            strategy=StrategySettings(), limits=RiskLimits()
         )
     )
     second: float = 0.0

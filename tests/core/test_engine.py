@@ -205,7 +205,7 @@ def test_window_a_day_ahead_is_refused_by_its_distance() -> None:
     talk = Conversation()
     talk.at(-85_000).hear(posture(), account(), market())
     assert failed(talk) >= {"passport"}
-    assert "not the current or the next window" in talk.got(PublishVerdict)[-1].verdict.gates[0].value
+    assert "neither the current nor the next window" in talk.got(PublishVerdict)[-1].verdict.gates[0].value
 
 
 def test_refused_market_stays_refused_with_its_reasons() -> None:
