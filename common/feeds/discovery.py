@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import structlog
 
 from common.core.passport import too_far_ahead
-from common.errors import FrameRefused
-from common.feeds.gamma import market_from_gamma, markets_in, slug_parts
+from common.errors import FeedError, FrameRefused
+from common.feeds.gamma import clob_condition_id, market_from_gamma, markets_in, slug_parts
 from common.feeds.http import HttpSource
 from common.messages import MarketState
 from common.runtime.clock import Clock
@@ -71,7 +71,8 @@ class Discovery:
             if now - market.end_ns > FORGET_AFTER_NS and name not in self.awaited
         ]
         for name in gone:
-            self._terms.pop(self.markets.pop(name).condition_id, None)
+            del self.markets[name]
+            self._terms.pop(name, None)
         return gone
 
     async def _list(self) -> None:
@@ -90,7 +91,7 @@ class Discovery:
                     "offset": str(page * PAGE),
                 },
             )
-            found = markets_in(listing)
+            found = _markets_in(listing)
             for market, event in found:
                 parts = slug_parts(str(market.get("slug", "")))
                 if parts is not None and parts.asset in self.assets and parts.label == self.cadence:
@@ -108,7 +109,7 @@ class Discovery:
         }
         for name in sorted(over | self.awaited):
             found = await self.gamma.get(f"/events/slug/{name}", {})
-            for market, event in markets_in(found):
+            for market, event in _markets_in(found):
                 if market.get("slug") == name:
                     await self._take(market, event)
             known = self.markets.get(name)
@@ -116,22 +117,22 @@ class Discovery:
                 self.awaited.discard(name)
 
     async def _take(self, market: Mapping[str, object], event: Mapping[str, object] | None) -> None:
-        condition = str(market.get("conditionId", ""))
-        if condition and condition not in self._terms:
-            terms = await self.clob.get(f"/clob-markets/{_padded(condition)}", {})
+        name = str(market.get("slug", ""))
+        known = self.markets.get(name)
+        # Grid and acceptance change while a window runs; after its end nothing does.
+        if name not in self._terms or known is None or self.clock.wall_ns() < known.end_ns:
+            condition = clob_condition_id(str(market.get("conditionId", "")))
+            terms = await self.clob.get(f"/clob-markets/{condition}", {})
             if isinstance(terms, Mapping):
-                self._terms[condition] = terms
+                self._terms[name] = terms
         try:
-            state = market_from_gamma(market, event=event, clob=self._terms.get(condition))
+            state = market_from_gamma(market, event=event, clob=self._terms.get(name))
         except FrameRefused as refusal:
             self.on_refusal(refusal.reason)
             times = self._burst.note(refusal.reason, self.clock.mono_ns())
             if times is not None:
-                self.log.warning(
-                    "market_refused", slug=str(market.get("slug"))[:80], why=str(refusal), times=times
-                )
+                self.log.warning("market_refused", slug=name[:80], why=str(refusal), times=times)
             return
-        known = self.markets.get(state.window)
         if known is None:
             self.log.info("window", window=state.window, refusals=list(state.refusals))
         self.markets[state.window] = state
@@ -143,6 +144,11 @@ def _instant(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _padded(condition: str) -> str:
-    """The CLOB knows V2 ids only in their 32-byte form; Gamma gives 31 bytes."""
-    return condition.ljust(66, "0")
+def _markets_in(answer: object) -> list[tuple[Mapping[str, object], Mapping[str, object] | None]]:
+    """The markets of a listing, none for a 404; an answer of another shape is a failed request."""
+    try:
+        return markets_in(answer) if answer is not None else []
+    except FrameRefused as refusal:
+        raise FeedError(
+            f"Gamma answered with something else than markets ({refusal}); trying again"
+        ) from None

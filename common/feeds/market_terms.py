@@ -16,7 +16,7 @@ Json = Mapping[str, object]
 Rule = Literal["spot", "twap", "unknown"]
 
 KNOWN_LOOKBACKS_S = (30, 60)
-KNOWN_TICKS4 = (1, 10, 100, 1000)
+KNOWN_TICKS4 = (1, 10, 25, 50, 100, 1000)
 MAX_EXPONENT = 4
 LONGEST_HOLD_NS = Ns(250 * MILLISECOND)
 """The longest taker delay the venue ever documented for these series (then 50 ms, then 150 ms)."""

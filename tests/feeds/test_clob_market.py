@@ -342,7 +342,7 @@ def test_recorded_connection_of_version_two(recorded: Callable[[str], list[str]]
     rows: list[dict[str, Any]] = [
         json.loads(line) for line in recorded("clob_ws/connection_v2_canary_2026-10-05.jsonl")
     ]
-    frames = [row["data"] for row in rows if row["dir"] not in ("open", "send", "close")]
+    frames = [row["data"] for row in rows if row["dir"] == "recv"]
     events = [event for frame in frames for event in parse_frame(frame)]
     assert {type(event) for event in events} == {BookSnapshot, Quiet, NewMarket}
     (first,) = [event for event in events if isinstance(event, BookSnapshot)]
