@@ -6,7 +6,6 @@ DataStale when connections are made but all watched data stays away.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -173,10 +172,10 @@ async def _converse(link: Link, socket: ClientConnection, clock: Clock) -> str:
                 seconds = link.silence.limit_ns / SECOND
                 return f"connected, but silent for {seconds:g} s on {', '.join(sorted(overdue)[:6])}"
     finally:
-        for task in (reader, pinger):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
-                await task
+        reader.cancel()
+        pinger.cancel()
+        # Why the reader ended was raised above; the pinger's end says nothing.
+        await asyncio.gather(reader, pinger, return_exceptions=True)
 
 
 async def _read(link: Link, socket: ClientConnection, clock: Clock) -> None:
