@@ -305,6 +305,9 @@ def _problem(detail: Any, origins: dict[str, str]) -> str:
     if detail["type"] == "extra_forbidden":
         known = known_keys() if "." in key else list(Config.model_fields)
         return f"{key}{where} is unknown{_nearest(key, known)}; remove or correct it"
+    if detail["type"] == "string_type" and isinstance(detail["input"], int | float):
+        # A TOML number is a binary float and would lose digits of money.
+        return f'{key}{where}: amounts are text; write {key.rpartition(".")[2]} = "{detail["input"]}"'
     message = detail["msg"].removeprefix("Value error, ")
     return f"{key}{where}: {message}; it is {str(detail['input'])[:60]!r}"
 
