@@ -18,7 +18,6 @@ import click
 import msgspec
 import zmq.asyncio
 
-from common.errors import ConfigError
 from common.sim.recordings import RecordingUnreadable
 from procs.cli.board import Board
 from procs.cli.demo_config import Plan, generated_plan, recording_plan, write_files
@@ -71,7 +70,7 @@ def demo(
             else generated_plan(seconds, seed, port, now_ns)
         )
     except RecordingUnreadable as error:
-        raise ConfigError([str(error)]) from None
+        raise click.BadParameter(str(error), param_hint="--recording") from None
     stage = set_stage(state_dir)
     progress(plan.title)
     for note in plan.notes:

@@ -22,6 +22,8 @@ RULE_WINDOW_S = 900
 RULE_TIME_LEFT_S = 300
 START_MARGIN_S = 8
 """Longest time from the plan to the venue's start for which a recording still begins soon."""
+SILENCE_FLOOR_S = 60
+"""A recording may itself be silent for long; a process that ends for it would only miss what comes next."""
 FRAMES_LOOKAHEAD_S = 25 * 3600
 DEMO_ASSETS = ("btc", "eth", "sol", "xrp")
 
@@ -160,10 +162,10 @@ def config_toml(plan: Plan) -> str:
         f"max_fill_age_s = {_scaled(5, speed, 0.5)}",
         "",
         "[watch]",
-        f"tick_stale_s = {_scaled(20, speed, 3)}",
-        f"tick_dead_s = {_scaled(120, speed, 15)}",
-        f"book_stale_s = {_scaled(30, speed, 3)}",
-        f"book_dead_s = {_scaled(180, speed, 20)}",
+        f"tick_stale_s = {_scaled(20, speed, 5)}",
+        f"tick_dead_s = {_scaled(120, speed, SILENCE_FLOOR_S)}",
+        f"book_stale_s = {_scaled(30, speed, 5)}",
+        f"book_dead_s = {_scaled(180, speed, SILENCE_FLOOR_S)}",
         f"discovery_stale_s = {_scaled(120, speed, 10)}",
     ]
     return "\n".join(lines) + "\n"

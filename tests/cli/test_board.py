@@ -2,9 +2,8 @@
 
 import io
 
-from rich.console import Console
-
 import msgspec
+from rich.console import Console
 
 from common.messages import (
     AccountState,

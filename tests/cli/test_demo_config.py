@@ -54,7 +54,7 @@ def test_a_recording_compresses_every_limit(tmp_path: Path) -> None:
     assert config.markets.cadence == plan.cadence
     assert config.strategy.max_tick_age_s == 0.5
     assert config.strategy.max_book_age_s == 0.5
-    assert config.watch.tick_stale_s == 3
+    assert config.watch.tick_stale_s == 5
     assert config.oracles.watched == ("spot",)
 
 
