@@ -1,4 +1,4 @@
-"""Integer units: exact where the name says exact, cut or raised in the direction the name says, never in between."""
+"""Integer units: exact where the name says so, else cut or raised in the direction the name says."""
 
 import sys
 from decimal import Decimal, getcontext, localcontext

@@ -128,6 +128,11 @@ async def keep_connected(link: Link, clock: Clock, log: structlog.typing.Filteri
             why = _closing(closed)
         except WebSocketException as error:
             why = f"cannot follow where it leads: {error}"
+        except ValueError as error:
+            if opened is not None:
+                raise
+            # The address of a redirect may be none at all.
+            why = f"cannot follow where it leads: {error}"
         except OSError as error:
             why = error.strerror or str(error) or type(error).__name__
         finally:

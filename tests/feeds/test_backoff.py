@@ -23,7 +23,9 @@ def test_clients_spread_out() -> None:
     assert len({Backoff(Random(seed)).next_wait_s() for seed in range(10)}) == 10
 
 
-@pytest.mark.parametrize(("for_s", "again_short"), [(PROVEN_AFTER_S, True), (PROVEN_AFTER_S - 0.1, False), (-3, False)])
+@pytest.mark.parametrize(
+    ("for_s", "again_short"), [(PROVEN_AFTER_S, True), (PROVEN_AFTER_S - 0.1, False), (-3, False)]
+)
 def test_only_lasting_data_makes_waits_short_again(for_s: float, again_short: bool) -> None:
     backoff = Backoff(Random(1))
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""Market-channel frames and REST books: every form of the wire, and nothing but FrameRefused ever comes out."""
+"""Market-channel frames and REST books: every form of the wire; nothing but FrameRefused ever comes out."""
 
 import json
 from collections.abc import Callable
@@ -121,7 +121,8 @@ def test_one_sided_best_prices() -> None:
 
 
 def test_a_printed_trade_and_a_changed_grid() -> None:
-    (trade,) = events_of(one_token("last_trade_price", price="0.585", size="2.46", side="SELL", fee_rate_bps="0"))
+    frame = one_token("last_trade_price", price="0.585", size="2.46", side="SELL", fee_rate_bps="0")
+    (trade,) = events_of(frame)
     assert trade == LastTrade("0xmarket", UP, NOW_NS, 5850, 2_460_000, "SELL")
     (grid,) = events_of(one_token("tick_size_change", old_tick_size="0.01", new_tick_size="0.001"))
     assert grid == TickSizeChange("0xmarket", UP, NOW_NS, 100, 10)
@@ -186,7 +187,7 @@ def test_one_unusable_element_costs_only_itself() -> None:
         (book(timestamp=1), "timestamp"),
         (book(timestamp="-1"), "timestamp"),
         (book(timestamp="1e12"), "timestamp"),
-        (book(timestamp="١"), "timestamp"),  # noqa: RUF001
+        (book(timestamp="١"), "timestamp"),
         (book(timestamp="9999999999999"), "timestamp"),
         (book(timestamp="9" * 5000), "timestamp"),
         (book(bids=None), "bids"),
