@@ -11,7 +11,7 @@ from common.messages import MarketState, Outcome, SeriesKind, Tick
 from common.units import SECOND
 
 OPENING_GRACE_NS = 10 * SECOND
-"""The relay delivers 99 % of ticks within 2.3 s of their stamp; after this an absent one is called missing."""
+"""99 % of ticks arrive within 2.3 s of their stamp; one absent for this long is called missing."""
 
 TOO_FAR_AHEAD = "neither the current nor the next window"
 

@@ -66,11 +66,7 @@ def tick(second: float, dollars: float, kind: SeriesKind = "spot", asset: str = 
 class Conversation:
     """Says events to the engine ``at`` a second of the window and keeps what it answers."""
 
-    state: State = field(
-        default_factory=lambda: State(
-            strategy=StrategySettings(), limits=RiskLimits()
-        )
-    )
+    state: State = field(default_factory=lambda: State(strategy=StrategySettings(), limits=RiskLimits()))
     second: float = 0.0
     seq: int = 0
     said: list[Effect] = field(default_factory=list)
@@ -87,9 +83,8 @@ class Conversation:
     def hear(self, *events: Event | Published) -> list[Effect]:
         """Give these events at one moment; returns the effects they caused."""
         answers: list[Effect] = []
-        for event in events:
-            if isinstance(event, Published):
-                event = self.envelope(event)
+        for said in events:
+            event = self.envelope(said) if isinstance(said, Published) else said
             _, effects = engine.step(self.state, event, self.now)
             answers += effects
         self.said += answers

@@ -22,7 +22,8 @@ def test_is_the_digest_of_compact_json_in_the_venues_key_order() -> None:
 
 
 def test_version_is_hashed_last_and_only_when_given() -> None:
-    with_version = '{"market":"0xm","asset_id":"7","timestamp":"1","hash":"","bids":[],"asks":[],' + (
+    with_version = (
+        '{"market":"0xm","asset_id":"7","timestamp":"1","hash":"","bids":[],"asks":[],'
         '"min_order_size":"5","tick_size":"0.01","neg_risk":true,"last_trade_price":"","version":"v2"}'
     )
     found = book_hash("0xm", "7", "1", (), (), "5", "0.01", True, "", version="v2")

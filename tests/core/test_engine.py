@@ -1,7 +1,6 @@
 """The decision engine as conversations: what it hears, and what it then wants."""
 
 import pytest
-from conversation import DOWN, START_S, UP, WINDOW, Conversation, account, market, posture, tick
 
 from common.core.decision_state import (
     ForgetWindow,
@@ -13,6 +12,7 @@ from common.core.decision_state import (
 )
 from common.messages import Heartbeat, OrderState, Verdict
 from common.units import SECOND
+from conversation import DOWN, START_S, UP, WINDOW, Conversation, account, market, posture, tick
 
 
 def heartbeat() -> Heartbeat:

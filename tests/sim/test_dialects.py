@@ -6,6 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from common.sim import clob_dialect, gamma_dialect, rtds_dialect
+from common.sim.script import (
+    BookSet,
+    Listed,
+    Observed,
+    Resolved,
+    ScriptEvent,
+    StrikePublished,
+    TickSizeChanged,
+    Traded,
+)
+from common.sim.world import Market, MarketChange, World
 from stage import (
     DOWN,
     DOWN_BOOK,
@@ -20,19 +33,6 @@ from stage import (
     observed,
     spec,
 )
-
-from common.sim import clob_dialect, gamma_dialect, rtds_dialect
-from common.sim.script import (
-    BookSet,
-    Listed,
-    Observed,
-    Resolved,
-    ScriptEvent,
-    StrikePublished,
-    TickSizeChanged,
-    Traded,
-)
-from common.sim.world import Market, MarketChange, World
 
 E18 = 10**18
 NOW_MS = START_S * 1000

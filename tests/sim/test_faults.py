@@ -8,10 +8,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from stage import DOWN, DOWN_BOOK, LIMIT_S, START_S, TWAP, UP, UP_BOOK, eventually, observed, stage
 
 from common.sim.faults import FaultBoard, FaultFile, Freeze, Hold, read_faults
 from common.sim.script import BookSet
+from stage import DOWN, DOWN_BOOK, LIMIT_S, START_S, TWAP, UP, UP_BOOK, eventually, observed, stage
 
 E18 = 10**18
 WISH = {"topic": TWAP, "type": "update"}

@@ -249,7 +249,7 @@ def tick_rows(missing: Iterable[int] = ()) -> list[dict[str, object]]:
     left_out = set(missing)
     return [
         tick_row(OPENING_S + second, 100 * E18 + (900 - abs(second - 900)) * 10**15 + 7)
-        for second in range(0, 1_801)
+        for second in range(1_801)
         if second not in left_out
     ]
 

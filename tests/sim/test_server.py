@@ -13,6 +13,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+
+from common.core.book_hash import book_hash
+from common.errors import ConfigError, DependencyMissing
+from common.sim.script import BookSet, Listed, Resolved, Step, StrikePublished, TickSizeChanged, Traded
+from common.sim.server import Venue
+from common.sim.settings import SimSettings, load_settings, problems_in
 from stage import (
     DOWN,
     DOWN_BOOK,
@@ -31,12 +37,6 @@ from stage import (
     spec,
     stage,
 )
-
-from common.core.book_hash import book_hash
-from common.errors import ConfigError, DependencyMissing
-from common.sim.script import BookSet, Listed, Resolved, Step, StrikePublished, TickSizeChanged, Traded
-from common.sim.server import Venue
-from common.sim.settings import SimSettings, load_settings, problems_in
 
 E18 = 10**18
 
