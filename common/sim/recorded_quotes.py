@@ -92,7 +92,7 @@ def load_quotes(path: Path) -> Recorded:
         book="derived",
         oracle="recorded (latched opens only)",
         notes=(
-            f"asks are 1 minus the other side's bid; sizes are not recorded: {FIXED_SIZE} shares, best price only",
+            f"asks are 1 minus the other side's bid; no sizes were recorded: {FIXED_SIZE} shares at the best",
             "the fee rate is not recorded: 0.07 is used",
             "of the settlement price only the latched open of each window is recorded, with its replacements",
             *tally_notes(tally),
