@@ -62,7 +62,8 @@ def _chainlink(market: MarketState, strike: Strike, series: Series) -> Reference
         averaging_from = market.end_ns - lookback
         remaining = max(0, market.end_ns - latest.observed_ns)
         if remaining < lookback:
-            seen = buffer.mean(averaging_from, latest.observed_ns)
+            # Prices go on after the end; the average does not.
+            seen = buffer.mean(averaging_from, min(latest.observed_ns, market.end_ns))
             if seen.count:
                 done = lookback - remaining
                 value = (seen.total * done // seen.count + latest.value * remaining) // lookback
