@@ -6,7 +6,7 @@ The worst case counts: what is open, plus what is in flight, plus what is unknow
 import msgspec
 
 from common.core.moment import Moment
-from common.core.portfolio import Reservation
+from common.core.portfolio import Reservation, exposure
 from common.core.settings import RiskLimits
 from common.messages import Gate, Outcome, PositionState, Posture
 from common.units import SECOND, usd6_text
@@ -40,17 +40,16 @@ class Wish(msgspec.Struct, frozen=True):
 
 def check(limits: RiskLimits, book: RiskBook, wish: Wish, moment: Moment) -> tuple[Gate, ...]:
     """Every limit as a gate; the trade is allowed when all passed."""
-    open_positions = [p for p in book.positions if not p.settled]
-    costs = [(p.window, p.asset, p.outcome, p.cost_usd6 + p.fee_usd6) for p in open_positions]
-    costs += [(r.window, r.asset, r.outcome, r.worst_usd6) for r in book.reservations]
-    window = sum(cost for name, _, _, cost in costs if name == wish.window)
-    asset = sum(cost for _, name, _, cost in costs if name == wish.asset)
-    direction = sum(cost for _, _, side, cost in costs if side == wish.outcome)
+    at_risk = exposure(book.positions, book.reservations)
+    window = at_risk.by_window.get(wish.window, 0)
+    asset = at_risk.by_asset.get(wish.asset, 0)
+    direction = at_risk.by_direction.get(wish.outcome, 0)
     reserved = sum(r.worst_usd6 for r in book.reservations)
-    held = {(name, side) for name, _, side, _ in costs} | {(wish.window, wish.outcome)}
+    held = {(p.window, p.outcome) for p in book.positions if not p.settled}
+    held |= {(r.window, r.outcome) for r in book.reservations} | {(wish.window, wish.outcome)}
     recent = sum(1 for at in book.order_times_ns if moment.mono_ns - at < 60 * SECOND)
     # A day's worst case: what is lost already, and everything open or in flight lost as well.
-    worst_day = book.day_pnl_usd6 - sum(cost for *_, cost in costs) - wish.worst_usd6
+    worst_day = book.day_pnl_usd6 - sum(at_risk.by_direction.values()) - wish.worst_usd6
     return (
         Gate("posture", book.posture, "trading", book.posture == "trading"),
         _at_most("stake", wish.stake_usd6, limits.max_stake_usd6),
