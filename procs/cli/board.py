@@ -25,11 +25,13 @@ from common.messages import (
     Verdict,
     WindowView,
 )
-from common.units import SECOND, price4_text, price18_text, usd6_text
+from common.units import E18, SECOND, price4_text, price18_text, usd6_text
 from procs.cli.show import add_row, clock_time, table
 
 MAX_WINDOWS = 12
 MAX_NEWS = 8
+MAX_AGES = 4
+"""The oldest inputs of a process are the ones that matter."""
 _GONE_AFTER_NS = 60 * SECOND
 
 
@@ -179,14 +181,23 @@ def window_cells(board: Board, view: WindowView, wall_ns: int) -> list[str]:
     return [
         view.window,
         _left(view, wall_ns),
-        price18_text(int(view.strike_e18)) if view.strike_e18 else "-",
-        price18_text(int(view.reference_e18)) if view.reference_e18 else "-",
+        _price(view.strike_e18),
+        _price(view.reference_e18),
         f"{view.move_ppm / 10_000:+.3f}" if view.move_ppm is not None else "-",
         f"{_price(view.up_bid4)}/{_price(view.up_ask4)}",
         f"{_price(view.down_bid4)}/{_price(view.down_ask4)}",
         _decision(board, view),
         " ".join(held) or "-",
     ]
+
+
+def _price(e18: str | None) -> str:
+    """With as many decimals as a move of a hundredth of a percent needs."""
+    if e18 is None:
+        return "-"
+    value = int(e18)
+    places = 2 if value >= 1000 * E18 else 4 if value >= 10 * E18 else 6
+    return price18_text(value, places=places)
 
 
 def _left(view: WindowView, wall_ns: int) -> str:
@@ -216,7 +227,8 @@ def _decision(board: Board, view: WindowView) -> str:
 def _processes(board: Board, mono_ns: int) -> Table:
     made = table("process", "state", ">heard ms ago", "inputs", "detail")
     for role, (heard_ns, beat) in sorted(board.health.items()):
-        ages = "  ".join(f"{name} {age / 1000:.1f} s" for name, age in list(beat.ages_ms.items())[:6])
+        oldest = sorted(beat.ages_ms.items(), key=lambda item: -item[1])[:MAX_AGES]
+        ages = "  ".join(f"{name} {age / 1000:.1f} s" for name, age in oldest)
         add_row(made, [role, beat.state, max(0, mono_ns - heard_ns) // 1_000_000, ages, beat.detail])
     return made
 

@@ -120,6 +120,7 @@ async def _play(plan: Plan, stage: Stage, running: Running, tally: Tally, live: 
             ended = await _wait_for_end(plan, running, stop)
             if showing is not None:
                 showing.cancel()
+                await asyncio.wait((showing,))
             progress(f"{ended}; asking every process")
             gathered = await gather(ctx, stage.run_dir, running.stack)
             hearing.cancel()

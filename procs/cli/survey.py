@@ -5,7 +5,7 @@ Decides what counts as well; prints nothing.
 
 from dataclasses import dataclass
 
-from common.errors import CallRefused, CallTimedOut
+from common.errors import CallRefused
 from common.messages import Status, StatusReport
 from common.runtime.endpoints import ROLES
 from common.runtime.supervisor import UNREACHABLE, Fault, ProcessRow, process_table, rpc
@@ -31,7 +31,8 @@ class Seen:
 
     @property
     def well(self) -> bool:
-        return self.optional or (self.row.state == "RUNNING" and self.report is not None)
+        answers = self.report is not None or self.row.group == SIM_GROUP
+        return self.optional or (self.row.state == "RUNNING" and answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ def survey(place: Place) -> Survey:
             rows = process_table(server)
     except (*UNREACHABLE, Fault):
         return Survey(None, ())
-    asked = [row.name for row in rows if row.name in ROLES and row.state in ALIVE]
+    # The simulated venue is not one of laggard's processes and answers no Status.
+    asked = [row.name for row in rows if row.name in ROLES and row.state in ALIVE and row.group != SIM_GROUP]
     answers = ask(place.run_dir, dict.fromkeys(asked, Status()))
     seen = tuple(Seen(row, *_report(row, answers.get(row.name))) for row in rows)
     return Survey(place.supervisor, seen)
@@ -69,8 +71,8 @@ def _report(row: ProcessRow, answer: Outcome | None) -> tuple[StatusReport | Non
         if row.pid and answer.pid != row.pid:
             return None, f"pid {answer.pid} answers in its place; two stacks share one run directory"
         return answer, ""
-    if isinstance(answer, CallTimedOut):
-        return None, "does not answer"
+    if row.group == SIM_GROUP:
+        return None, ""
     if isinstance(answer, CallRefused):
         return None, f"refused: {answer.text}"
-    return None, "not running" if row.state not in ALIVE else "does not answer"
+    return None, "does not answer" if row.state == "RUNNING" else row.detail

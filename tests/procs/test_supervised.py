@@ -43,7 +43,6 @@ PROGRAMS = {
     "venue": "sim",
     "sentinel": "sentinel",
 }
-ANSWERING = [name for name in PROGRAMS if name != "venue"]
 RESTART_LIMIT_S = 2.0
 SENTINEL_LIMIT_S = 3.5
 """Nobody keeps supervisord awake while the sentinel is dead: its loop sleeps up to a second, twice."""
@@ -105,10 +104,7 @@ def until(met: Callable[[], bool], limit_s: float, what: str, every_s: float = 0
 
 def all_well(running: Running) -> bool:
     found = running.survey()
-    return len(found.seen) == len(PROGRAMS) and all(
-        one.row.state == "RUNNING" and (one.report is not None or one.row.name == "venue")
-        for one in found.seen
-    )
+    return len(found.seen) == len(PROGRAMS) and all(one.well and not one.optional for one in found.seen)
 
 
 @pytest.fixture(autouse=True)
