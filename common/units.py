@@ -78,6 +78,16 @@ def usd6_floor(text: str) -> Usd6:
     return Usd6(_floor(text, USD6_ONE))
 
 
+def usd6_exact(text: str) -> Usd6:
+    """Dollars from text; raises NotANumber when they are finer than 1e-6 or not a number."""
+    return Usd6(_exact(text, USD6_ONE))
+
+
+def ppm_of_percent_exact(text: str) -> Ppm:
+    """A percentage in parts per million, 0.07 is 700; raises NotANumber when finer."""
+    return Ppm(_exact(text, 10_000))
+
+
 def ppm_exact(text: str) -> Ppm:
     """A ratio such as the fee rate 0.07 in parts per million; raises NotANumber when finer."""
     return Ppm(_exact(text, 1_000_000))

@@ -18,6 +18,8 @@ getters = pytest.mark.parametrize(
         units.size6_floor,
         units.usd6_floor,
         units.ppm_exact,
+        units.usd6_exact,
+        units.ppm_of_percent_exact,
         units.price18_from_plain,
         units.price18_from_e18,
         units.seconds_to_ns,
@@ -105,7 +107,12 @@ def test_seconds_go_up_and_by_less_than_one_nanosecond(text: str) -> None:
 
 @given(decimals)
 def test_exact_is_exact_or_refused(text: str) -> None:
-    for read, scale in ((units.price4_exact, 10**4), (units.ppm_exact, 10**6)):
+    for read, scale in (
+        (units.price4_exact, 10**4),
+        (units.ppm_exact, 10**6),
+        (units.usd6_exact, 10**6),
+        (units.ppm_of_percent_exact, 10**4),
+    ):
         scaled = Fraction(text) * scale
         if scaled.denominator == 1:
             assert read(text) == scaled

@@ -7,7 +7,6 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from common.core.settings import RiskLimits, StrategySettings
 from common.errors import ConfigError
 from common.runtime.paths import default_config_file
-from common.units import SECOND, NotANumber, Ppm, decimal_of, ppm_exact, price4_exact, usd6_floor
+from common.units import SECOND, NotANumber, ppm_of_percent_exact, price4_exact, usd6_exact
 
 PREFIX = "LAGGARD_"
 PLAIN_VARIABLES = {"CONFIG", "SIM", "STATE_DIR", "RUN_DIR"}
@@ -25,10 +24,10 @@ PLAIN_VARIABLES = {"CONFIG", "SIM", "STATE_DIR", "RUN_DIR"}
 
 def _money(text: str) -> str:
     try:
-        amount = decimal_of(text)
+        amount = usd6_exact(text)
     except NotANumber as error:
         raise ValueError(str(error)) from None
-    if amount < 0 or amount * 1_000_000 != int(amount * 1_000_000):
+    if amount < 0:
         raise ValueError("must be dollars, not negative, with at most six decimals")
     return text
 
@@ -45,16 +44,12 @@ def _price(text: str) -> str:
 
 def _percent(text: str) -> str:
     try:
-        ppm = _ppm_of_percent(text)
+        ppm = ppm_of_percent_exact(text)
     except NotANumber as error:
         raise ValueError(str(error)) from None
     if not 0 <= ppm <= 1_000_000:
         raise ValueError("must be between 0 and 100 percent, with at most four decimals")
     return text
-
-
-def _ppm_of_percent(text: str) -> Ppm:
-    return ppm_exact(str(decimal_of(text) / Decimal(100)))
 
 
 Money = Annotated[str, AfterValidator(_money)]
@@ -176,10 +171,10 @@ class Config(_Section):
         """The rule in integers."""
         rule = self.strategy
         return StrategySettings(
-            min_move_ppm=_ppm_of_percent(rule.min_move_percent),
+            min_move_ppm=ppm_of_percent_exact(rule.min_move_percent),
             min_time_left_ns=_ns(rule.min_time_left_s),
             max_price4=price4_exact(rule.max_price),
-            stake_usd6=usd6_floor(rule.stake_usd),
+            stake_usd6=usd6_exact(rule.stake_usd),
             families=rule.families,
             max_tick_age_ns=_ns(rule.max_tick_age_s),
             max_book_age_ns=_ns(rule.max_book_age_s),
@@ -190,15 +185,15 @@ class Config(_Section):
         """The limits in integers."""
         risk = self.risk
         return RiskLimits(
-            max_stake_usd6=usd6_floor(risk.max_stake_usd),
-            max_window_usd6=usd6_floor(risk.max_window_usd),
-            max_asset_usd6=usd6_floor(risk.max_asset_usd),
-            max_direction_usd6=usd6_floor(risk.max_direction_usd),
+            max_stake_usd6=usd6_exact(risk.max_stake_usd),
+            max_window_usd6=usd6_exact(risk.max_window_usd),
+            max_asset_usd6=usd6_exact(risk.max_asset_usd),
+            max_direction_usd6=usd6_exact(risk.max_direction_usd),
             max_positions=risk.max_positions,
-            max_daily_loss_usd6=usd6_floor(risk.max_daily_loss_usd),
+            max_daily_loss_usd6=usd6_exact(risk.max_daily_loss_usd),
             max_loss_streak=risk.max_loss_streak,
             max_orders_per_minute=risk.max_orders_per_minute,
-            min_balance_usd6=usd6_floor(risk.min_balance_usd),
+            min_balance_usd6=usd6_exact(risk.min_balance_usd),
         )
 
 

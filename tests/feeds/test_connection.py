@@ -71,7 +71,7 @@ async def staged(talk: Talk, gate: Gate = lambda _number: None) -> AsyncIterator
     server: Server = await serve(
         stage.converse, "127.0.0.1", 0, process_request=stage.handshake, close_timeout=0.1, compression=None
     )
-    stage.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    stage.url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
     try:
         yield stage
     finally:
@@ -340,7 +340,7 @@ async def test_no_answer_and_no_http_are_said_and_tried_again(
         writers.append(writer)
 
     server = await asyncio.start_server(hold, "127.0.0.1", 0)
-    ear = ear_at(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    ear = ear_at(f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}")
     try:
         async with listening(ear):
             await until(lambda: ear.link.reconnects == 2)

@@ -119,7 +119,7 @@ def test_both_error_envelopes_are_told() -> None:
         (update() | {"type": ["update"]}, "unknown-type"),
         (update() | {"payload": []}, "payload"),
         (backfill(TWAP60, "btc/usd", []) | {"payload": {"symbol": "btc/usd", "data": {}}}, "payload"),
-        (backfill(TWAP60, "btc/usd", [1]), "payload"),  # type: ignore[list-item]
+        (backfill(TWAP60, "btc/usd", [1]), "payload"),
         (update(symbol=7), "symbol"),
         (update(symbol="pepe/usd"), "unknown-symbol"),
         (update(symbol="btc/eur"), "unknown-symbol"),
@@ -263,7 +263,8 @@ def with_receive_time(lines: list[str]) -> list[tuple[str, int]]:
 
 
 def test_recorded_connection(recorded: Callable[[str], list[str]]) -> None:
-    backfills, updates = [], []
+    backfills: list[list[Tick]] = []
+    updates: list[list[Tick]] = []
     for frame, recv_ns in with_receive_time(recorded("connection_with_full_backfills_2026-04-28.jsonl")):
         ticks = ticks_of(frame, recv_ns)
         (updates if len(ticks) == 1 else backfills).append(ticks)

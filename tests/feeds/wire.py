@@ -1,6 +1,7 @@
 """Synthetic wire frames in the venue's shapes, and a mutilator of any frame."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -29,13 +30,13 @@ def update(topic: str = "crypto_prices_chainlink", **payload: Any) -> dict[str, 
     }
 
 
-def backfill(topic: str, symbol: str, points: list[dict[str, Any]], **payload: Any) -> dict[str, Any]:
+def backfill(topic: str, symbol: str, points: Sequence[object], **payload: Any) -> dict[str, Any]:
     """The answer to a subscription."""
     return {
         "topic": topic,
         "type": "subscribe",
         "timestamp": NOW_MS,
-        "payload": {"symbol": symbol, "data": points} | payload,
+        "payload": {"symbol": symbol, "data": list(points)} | payload,
     }
 
 

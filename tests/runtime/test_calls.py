@@ -4,12 +4,25 @@ import asyncio
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq
 import zmq.asyncio
 
 from common.errors import CallRefused, CallTimedOut
-from common.messages import Accepted, Answer, Command, Request, SetPosture, Status, TakeSnapshot, Why
+from common.messages import (
+    SCHEMA,
+    Accepted,
+    Answer,
+    Command,
+    Refused,
+    Reply,
+    Request,
+    SetPosture,
+    Status,
+    TakeSnapshot,
+    Why,
+)
 from common.runtime.calls import Responder, call, call_all
 from common.runtime.clock import SystemClock
 from common.runtime.endpoints import answer_endpoint
@@ -161,5 +174,110 @@ def test_an_awaited_handler_answers_too(run_dir: Path) -> None:
                 running = tasks.create_task(responder.run())
                 assert await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK) == Accepted()
                 running.cancel()
+
+    asyncio.run(play())
+
+
+def test_an_order_given_up_and_asked_again_is_carried_out_once(run_dir: Path) -> None:
+    """The time-out says that the outcome is unknown; the same id then learns it from memory."""
+    acted = 0
+
+    async def slow(_command: Command, _request: Request) -> Answer:
+        nonlocal acted
+        acted += 1
+        await asyncio.sleep(0.3)
+        return Accepted(text=str(acted))
+
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            one.responder.on(SetPosture, slow)
+            with pytest.raises(CallTimedOut):
+                await call(
+                    ctx,
+                    run_dir,
+                    "executor",
+                    "test",
+                    WISH,
+                    clock=CLOCK,
+                    timeout_ns=100_000_000,
+                    request_id="a",
+                )
+            again = await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK, request_id="a")
+            assert again == Accepted(text="1")
+            assert acted == 1
+
+    asyncio.run(play())
+
+
+def test_a_command_that_expired_behind_a_slow_one_is_not_carried_out(run_dir: Path) -> None:
+    acted: list[str] = []
+
+    async def slow(_command: Command, request: Request) -> Answer:
+        acted.append(request.id)
+        await asyncio.sleep(0.4)
+        return Accepted()
+
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            one.responder.on(SetPosture, slow)
+            async with asyncio.TaskGroup() as tasks:
+                first = tasks.create_task(
+                    call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK, request_id="first")
+                )
+                async with asyncio.timeout(5):
+                    while not acted:
+                        await asyncio.sleep(0.005)
+                with pytest.raises(CallTimedOut):
+                    await call(
+                        ctx,
+                        run_dir,
+                        "executor",
+                        "test",
+                        WISH,
+                        clock=CLOCK,
+                        timeout_ns=100_000_000,
+                        request_id="late",
+                    )
+            assert first.result() == Accepted()
+            await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK, request_id="next")
+            assert acted == ["first", "next"]
+
+    asyncio.run(play())
+
+
+def test_nonsense_is_answered_and_wedges_nothing(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            one.responder.on(SetPosture, Counted())
+            for nonsense in (b"", b"\xc1", msgspec.msgpack.encode({"schema": SCHEMA, "id": "x"})):
+                socket = ctx.socket(zmq.REQ)
+                socket.linger = 0
+                socket.connect(answer_endpoint(run_dir, "executor"))
+                await socket.send(nonsense)
+                async with asyncio.timeout(5):
+                    assert b"unreadable" in await socket.recv()
+                socket.close()
+            assert await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK) == Accepted(text="1")
+
+    asyncio.run(play())
+
+
+def test_a_newer_schema_is_refused_and_nothing_is_done(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            handler = Counted()
+            one.responder.on(SetPosture, handler)
+            request = Request(
+                schema=SCHEMA + 1, id="a", caller="test", expires_mono_ns=CLOCK.mono_ns() + 10**10, body=WISH
+            )
+            socket = ctx.socket(zmq.REQ)
+            socket.linger = 0
+            socket.connect(answer_endpoint(run_dir, "executor"))
+            await socket.send(msgspec.msgpack.encode(request))
+            async with asyncio.timeout(5):
+                reply = msgspec.msgpack.decode(await socket.recv(), type=Reply)
+            socket.close()
+            assert isinstance(reply.body, Refused)
+            assert (reply.id, reply.body.code, handler.acted) == ("a", "schema", 0)
 
     asyncio.run(play())

@@ -135,3 +135,23 @@ def test_a_section_that_is_no_table_is_told(tmp_path: Path) -> None:
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Config().strategy.max_price = "0.9"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"), [("strategy", "max_price", "0.62"), ("risk", "max_stake_usd", "25")]
+)
+def test_an_unquoted_amount_is_told_to_be_quoted(tmp_path: Path, section: str, key: str, value: str) -> None:
+    (problem,) = problems_of(written(tmp_path, f"[{section}]\n{key} = {value}\n"), {})
+    assert f"{section}.{key}" in problem
+    assert f'{key} = "{value}"' in problem
+
+
+def test_no_digit_is_rounded_away(tmp_path: Path) -> None:
+    assert (
+        load_config(written(tmp_path, ""), {"LAGGARD_STRATEGY__MIN_MOVE_PERCENT": "0.07"})
+        .strategy_settings()
+        .min_move_ppm
+        == 700
+    )
+    for key, text in (("MIN_MOVE_PERCENT", "0.07" + "0" * 30 + "1"), ("STAKE_USD", "10." + "0" * 35 + "1")):
+        assert len(problems_of(written(tmp_path, ""), {f"LAGGARD_STRATEGY__{key}": text})) == 1

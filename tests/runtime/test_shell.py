@@ -106,6 +106,17 @@ def test_a_second_instance_ends_with_69_and_harms_nobody(child: Children) -> Non
     assert first.poll() is None
 
 
+def test_a_run_directory_that_cannot_be_used_ends_with_69(child: Children, run_dir: Path) -> None:
+    (run_dir / "file").write_text("")
+    for unusable in (run_dir / "file", run_dir / ("x" * 120)):
+        process = child(WAITING, LAGGARD_RUN_DIR=str(unusable))
+        output, _ = process.communicate(timeout=LIMIT_S)
+        assert process.returncode == 69
+        (told,) = lines_of(output)
+        assert told["event"] == "cannot_start"
+        assert str(unusable) in told["problem"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_willing_body_cleanly(child: Children, number: int) -> None:
     process = child(WAITING)
