@@ -181,8 +181,8 @@ def window_cells(board: Board, view: WindowView, wall_ns: int) -> list[str]:
     return [
         view.window,
         _left(view, wall_ns),
-        _price(view.strike_e18),
-        _price(view.reference_e18),
+        _dollars(view.strike_e18),
+        _dollars(view.reference_e18),
         f"{view.move_ppm / 10_000:+.3f}" if view.move_ppm is not None else "-",
         f"{_price(view.up_bid4)}/{_price(view.up_ask4)}",
         f"{_price(view.down_bid4)}/{_price(view.down_ask4)}",
@@ -191,7 +191,7 @@ def window_cells(board: Board, view: WindowView, wall_ns: int) -> list[str]:
     ]
 
 
-def _price(e18: str | None) -> str:
+def _dollars(e18: str | None) -> str:
     """With as many decimals as a move of a hundredth of a percent needs."""
     if e18 is None:
         return "-"
