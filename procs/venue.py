@@ -43,7 +43,7 @@ def script_of(settings: SimSettings, now_ns: int) -> Script:
         return recording_script(
             Path(settings.path),
             settings.speed,
-            now_ns,
+            now_ns if settings.starts_at_ns is None else settings.starts_at_ns,
             seconds=settings.seconds,
             book_lag_s=settings.book_lag_s,
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from common.errors import ConfigError
 from common.sim.naming import window_label, window_slug
-from common.units import MILLISECOND, SECOND
+from common.units import MILLISECOND, SECOND, ceil_div
 
 LEAD_S = 3
 """Recorded data begins at least this long after the start of the run."""
@@ -15,8 +15,6 @@ TARGET_S = 150
 """How long an automatic replay lasts."""
 SECONDS_MARGIN = 20
 """What an automatic replay leaves of a given run time for starting and settling."""
-LONGEST_WAIT_S = 20
-"""How long an automatic replay waits at most for its first opening on the grid."""
 FASTEST = 120
 
 
@@ -63,9 +61,9 @@ class Retime:
 def retime(span: Span, speed: float | None, now_ns: int, *, seconds: int | None = None) -> Retime:
     """Place a recording on the run's clock.
 
-    ``speed`` None: as fast as needed to last about 150 s, or ``seconds`` less a margin, and to begin soon.
-    Openings are multiples of the played window length; the first recorded instant lies at least LEAD_S after
-    ``now_ns``. Raises ConfigError on a speed that is not above 0 or leaves stamps closer than a millisecond.
+    ``speed`` None: as fast as needed to last about 150 s, or ``seconds`` less a margin.
+    Openings are whole seconds; the first recorded instant lies LEAD_S to LEAD_S + 1 s after ``now_ns``. Raises
+    ConfigError on a speed that is not above 0 or leaves stamps closer than a millisecond.
     """
     if speed is None:
         return _automatic(span, now_ns, seconds)
@@ -77,12 +75,7 @@ def retime(span: Span, speed: float | None, now_ns: int, *, seconds: int | None 
 def _automatic(span: Span, now_ns: int, seconds: int | None) -> Retime:
     target_s = TARGET_S if seconds is None else max(seconds - SECONDS_MARGIN, 1)
     speed = min(max((span.last_ns - span.first_ns) / SECOND / target_s, 1.0), float(FASTEST))
-    longest, shortest = _whole_seconds(span.window_s, speed), _whole_seconds(span.window_s, FASTEST)
-    for label_s in range(longest, shortest, -1):
-        placed = _placed(span, label_s, now_ns)
-        if placed.at(span.first_ns) - now_ns <= LONGEST_WAIT_S * SECOND:
-            return placed
-    return _placed(span, shortest, now_ns)
+    return _placed(span, _whole_seconds(span.window_s, speed), now_ns)
 
 
 def _whole_seconds(window_s: int, speed: float) -> int:
@@ -90,8 +83,10 @@ def _whole_seconds(window_s: int, speed: float) -> int:
 
 
 def _placed(span: Span, label_s: int, now_ns: int) -> Retime:
-    """Move the map on by whole windows until the first recorded instant is far enough ahead."""
+    """Move the map on to the next whole second at which the first recorded instant is far enough ahead.
+
+    Openings need not be multiples of the window length: a slug names its own start.
+    """
     at_zero = Retime(span.opening_ns, 0, span.window_s, label_s)
-    grid_ns = label_s * SECOND
     earliest = now_ns + LEAD_S * SECOND - at_zero.at(span.first_ns)
-    return Retime(span.opening_ns, -(-earliest // grid_ns) * grid_ns, span.window_s, label_s)
+    return Retime(span.opening_ns, ceil_div(earliest, SECOND) * SECOND, span.window_s, label_s)

@@ -20,8 +20,8 @@ DEFAULT_SECONDS = 150
 RULE_WINDOW_S = 900
 """The window length the published rule and the simulated venue's defaults are made for."""
 RULE_TIME_LEFT_S = 300
-START_MARGIN_S = 8
-"""Longest time from the plan to the venue's start for which a recording still begins soon."""
+START_MARGIN_S = 5
+"""From the plan to the first recorded instant: the processes start meanwhile."""
 SILENCE_FLOOR_S = 60
 """A recording may itself be silent for long; a process that ends for it would only miss what comes next."""
 FRAMES_LOOKAHEAD_S = 25 * 3600
@@ -116,6 +116,8 @@ def recording_plan(path: Path, seconds: int | None, speed: float | None, port: i
         sim=SimSettings(
             listen=f"127.0.0.1:{port}",
             mode="recording",
+            # A venue that is killed and started again goes on where the recording is by then.
+            starts_at_ns=now_ns + START_MARGIN_S * SECOND,
             path=str(path.resolve()),
             speed=script.speed,
             taker_delay_ms=max(1, round(150 / script.speed)),

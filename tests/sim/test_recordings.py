@@ -88,7 +88,7 @@ def assert_consistent(played: Played) -> None:
                 start_s, length_ns = spec.start_ns // SECOND, played.script.window_s * SECOND
                 assert spec.slug == f"{spec.asset}-updown-{played.script.cadence}-{start_s}"
                 assert spec.end_ns - spec.start_ns == length_ns
-                assert spec.start_ns % length_ns == 0
+                assert spec.start_ns % SECOND == 0
                 assert spec.listed_ns == step.at_ns
                 known |= {spec.token_up, spec.token_down}
                 slugs.add(spec.slug)
