@@ -8,13 +8,16 @@ import sys
 from collections import deque
 from collections.abc import Iterable
 
+# First, because its log decides what structlog loads.
+from common.runtime.shell import Process, run
+
+# isort: split
 from common.core.price_buffer import Added, PriceBuffer
 from common.errors import FrameRefused
 from common.feeds import rtds
 from common.feeds.connection import Link, Silence, keep_connected
 from common.messages import Envelope, Tick
 from common.runtime.log import Burst
-from common.runtime.shell import Process, run
 from common.store.raw_frames import RawLog
 from common.units import SECOND
 

@@ -6,7 +6,17 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
-import structlog
+# Only a terminal shows structlog's rich tracebacks, and loading rich takes longer than all the rest of
+# structlog, at every restart: elsewhere structlog finds it absent. Nobody else does.
+_RICH_UNSEEN = not sys.stdout.isatty() and "rich" not in sys.modules
+if _RICH_UNSEEN:
+    sys.modules["rich"] = None  # type: ignore[assignment]
+import structlog  # noqa: E402 - see above
+
+if _RICH_UNSEEN:
+    del sys.modules["rich"]
+
+Logger = structlog.typing.FilteringBoundLogger
 
 _SECRET_KEY = re.compile(r"(secret|passphrase|private_?key|api_?key|token)$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(r"\b0x[0-9a-fA-F]{64}\b(?=.*key)|\b\d{8,10}:[A-Za-z0-9_-]{35}\b")
@@ -14,9 +24,7 @@ _SECRET_TEXT = re.compile(r"\b0x[0-9a-fA-F]{64}\b(?=.*key)|\b\d{8,10}:[A-Za-z0-9
 MASK = "***"
 
 
-def configure(
-    role: str, boot: str, level: str = "info", stream: TextIO | None = None
-) -> structlog.typing.FilteringBoundLogger:
+def configure(role: str, boot: str, level: str = "info", stream: TextIO | None = None) -> Logger:
     """Send every log line of this process, the libraries' too, to ``stream`` (stdout); returns its logger."""
     out = stream or sys.stdout
     threshold = getattr(logging, level.upper())
@@ -49,7 +57,7 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(threshold, logging.WARNING))
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(role=role, boot=boot)
+    logger: Logger = structlog.get_logger().bind(role=role, boot=boot)
     return logger
 
 

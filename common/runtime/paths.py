@@ -5,8 +5,6 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from common.errors import DependencyMissing
 from common.runtime.endpoints import ROLES, answer_endpoint
 
@@ -31,15 +29,23 @@ class Paths:
 
 def default_config_file() -> Path:
     """The configuration file that is read when none is named."""
+    import platformdirs
+
     return Path(platformdirs.user_config_dir("laggard")) / "config.toml"
 
 
 def make_paths(state_dir: str | None, run_dir: str | None) -> Paths:
     """Absolute places; what is not given follows the XDG directories."""
-    state = Path(state_dir or platformdirs.user_state_dir("laggard")).expanduser().absolute()
+    state = Path(state_dir or _default_state_dir()).expanduser().absolute()
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     default_run = Path(runtime) / "laggard" if runtime else state / "run"
     return Paths(state, Path(run_dir).expanduser().absolute() if run_dir else default_run)
+
+
+def _default_state_dir() -> str:
+    import platformdirs
+
+    return platformdirs.user_state_dir("laggard")
 
 
 def prepare(paths: Paths) -> None:

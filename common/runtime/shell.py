@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-import structlog
 import zmq
 import zmq.asyncio
 
@@ -75,7 +74,7 @@ class Process:
     config: Config
     paths: Paths
     clock: Clock
-    log: structlog.typing.FilteringBoundLogger
+    log: logs.Logger
     ctx: zmq.asyncio.Context
     publisher: Publisher
     responder: Responder
@@ -259,8 +258,8 @@ async def _live(
 
 
 async def _body(body: Body, process: Process) -> None:
-    # Everything imported and built so far stays: collections need not walk it in the data path.
-    gc.collect()
+    # Everything imported and built so far stays: collections need not walk it in the data path. Importing
+    # leaves next to no garbage, so a collection before would only lengthen a restart.
     gc.freeze()
     await body(process)
 
@@ -303,9 +302,7 @@ def _waiting_at(task: "asyncio.Task[Any]") -> str:
     return f"{task.get_name()}: {', '.join(places)}"
 
 
-def _failed(
-    failures: BaseExceptionGroup[BaseException], logger: structlog.typing.FilteringBoundLogger
-) -> int:
+def _failed(failures: BaseExceptionGroup[BaseException], logger: logs.Logger) -> int:
     """Log each failure once; the exit code of the first that has one."""
     code = EXIT_OK
     for failure in _leaves(failures):
