@@ -65,6 +65,10 @@ def test_what_came_after_the_end_is_not_averaged() -> None:
     assert found.value == 100
 
 
+def test_when_nothing_came_inside_the_look_back_there_is_no_average() -> None:
+    assert priced(market(), {"spot": buffer((830, 90), (901, 100))}).value == 100
+
+
 def test_a_look_back_of_thirty_seconds_is_its_own() -> None:
     half = market(lookback_s=30)
     assert priced(half, {"spot": buffer((841, 100), (870, 300))}).value == 300

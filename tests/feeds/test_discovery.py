@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import pytest
 import structlog
@@ -222,6 +223,21 @@ async def test_beyond_the_look_ahead_nothing_is_read() -> None:
         assert scene.names() == [spec().slug]
 
 
+async def test_only_open_windows_that_are_not_over_are_asked_for() -> None:
+    asked: list[dict[str, str]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(dict(request.query))
+        return web.json_response([])
+
+    async with answered_by(handler) as scene:
+        await scene.discovery.refresh()
+    (query,) = asked
+    assert (query["closed"], query["tag_slug"]) == ("false", "up-or-down")
+    ends = [datetime.fromisoformat(query[name]).timestamp() for name in ("end_date_min", "end_date_max")]
+    assert ends == [START_S + 10, START_S + 10 + 2 * 1_800]
+
+
 async def test_a_window_that_breaks_a_rule_is_known_with_the_reason_and_not_live() -> None:
     async with venue() as scene:
         lying = spec(length_s=300)
@@ -366,6 +382,33 @@ async def test_a_window_the_order_book_does_not_know_yet_is_taken_up_later() -> 
         await scene.discovery.refresh()
         assert scene.told[-1].refusals == ()
         assert [market.window for market in scene.discovery.live()] == [spec().slug]
+
+
+async def test_terms_missed_while_it_ran_are_read_after_its_end() -> None:
+    async with venue() as scene:
+        scene.list_(spec())
+        assert scene.venue is not None
+        scene.venue.board.replace((Http(family="clob", status=404),))
+        await scene.discovery.refresh()
+        scene.venue.board.replace(())
+        scene.discovery.awaited.add(spec().slug)
+        scene.at(LENGTH_S + 5)
+        await scene.discovery.refresh()
+        assert scene.told[-1].refusals == ()
+
+
+async def test_an_answer_about_another_window_is_not_taken() -> None:
+    other = spec(START_S - 2 * LENGTH_S).slug
+
+    async def handler(request: web.Request) -> web.Response:
+        if "/slug/" not in request.path:
+            return web.json_response([])
+        return web.json_response({"slug": other, "id": "1", "markets": [{"slug": other}]})
+
+    async with answered_by(handler) as scene:
+        scene.discovery.awaited.add(spec().slug)
+        await scene.discovery.refresh()
+        assert scene.told == []
 
 
 @pytest.mark.parametrize(
