@@ -62,8 +62,8 @@ def retime(span: Span, speed: float | None, now_ns: int, *, seconds: int | None 
     """Place a recording on the run's clock.
 
     ``speed`` None: as fast as needed to last about 150 s, or ``seconds`` less a margin.
-    Openings are whole seconds; the first recorded instant lies LEAD_S to LEAD_S + 1 s after ``now_ns``. Raises
-    ConfigError on a speed that is not above 0 or leaves stamps closer than a millisecond.
+    Openings are whole seconds; the first recorded instant lies LEAD_S to LEAD_S + 1 s after ``now_ns``.
+    Raises ConfigError on a speed that is not above 0 or leaves stamps closer than a millisecond.
     """
     if speed is None:
         return _automatic(span, now_ns, seconds)

@@ -15,7 +15,7 @@ import msgspec
 
 from common.errors import FrameRefused
 from common.feeds import clob_market, rtds
-from common.feeds.gamma import market_from_gamma, markets_in
+from common.feeds.gamma import NOT_AT_CLOB, market_from_gamma, markets_in
 from common.messages import MarketState, Tick
 from common.units import MILLISECOND, SECOND, price4_text, price18_text, size6_text
 from procs.cli.recorded_lines import Recorded, Source, read_text, recorded_frames
@@ -109,7 +109,14 @@ def _gamma(recorded: Recorded) -> list[Told]:
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise FrameRefused("not-json", str(error)[:120]) from None
     states = [market_from_gamma(market, event=event, clob=None) for market, event in markets_in(payload)]
-    return [Told("market", _plain(state), _market_text(state)) for state in states]
+    return [
+        Told("market", _plain(state), _market_text(state)) for state in map(_judged_by_gamma_alone, states)
+    ]
+
+
+def _judged_by_gamma_alone(state: MarketState) -> MarketState:
+    """A file of Gamma's answers holds no order-book terms: their absence says nothing of the market."""
+    return msgspec.structs.replace(state, refusals=tuple(why for why in state.refusals if why != NOT_AT_CLOB))
 
 
 _READERS: dict[Source, Callable[[Recorded], list[Told]]] = {

@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "positions": ("procs.cli.positions:positions", "List what is held and what became of it."),
     "pnl": ("procs.cli.pnl:pnl", "Show the account: cash, fees, profit and loss."),
     "config": ("procs.cli.config_show:config", "Show or check the configuration."),
-    "decode": ("procs.cli.decode:decode", "Turn recorded frames or tapes into readable lines."),
+    "decode": ("procs.cli.decode:decode", "Turn recorded frames into messages or named refusals."),
     "demo": ("procs.cli.demo:demo", "Run everything offline against the simulated venue."),
 }
 

@@ -132,7 +132,9 @@ def test_markets_with_their_refusals(decode: Decode) -> None:
     assert _kinds(found) == {"market": 1}
     message = found["lines"][0]["message"]
     assert (message["window"], message["rule"]) == (MARKET["slug"], "spot")
-    assert any("order book" in refusal for refusal in message["refusals"])
+    assert not any("order book" in refusal for refusal in message["refusals"])
+    late = decode("gamma", json.dumps({**MARKET, "version": "v9"}))
+    assert any("v9" in refusal for refusal in late["lines"][0]["message"]["refusals"])
 
 
 @pytest.mark.parametrize(
