@@ -38,7 +38,7 @@ from common.core.vigil import (
     Vigil,
     step,
 )
-from common.errors import CallRefused, CallTimedOut, DependencyMissing
+from common.errors import EXIT_OK, CallRefused, CallTimedOut, DependencyMissing
 from common.messages import Alert, Envelope, Heartbeat, SetPosture
 from common.runtime.calls import call
 from common.runtime.endpoints import ROLES, publish_endpoint
@@ -142,6 +142,7 @@ async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     table_age = process.watch("process table", 10_000_000_000)
     failures: set[str] = set()
+    closed = threading.Event()
 
     def put(event: Event) -> None:
         loop.call_soon_threadsafe(inbox.put_nowait, event)
@@ -162,6 +163,8 @@ async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
             process.log.warning("supervisor_failed", text=text)
 
     def ended() -> None:
+        # The pipe closes a moment before the kernel gives the orphans their new parent.
+        closed.set()
         loop.call_soon_threadsafe(process.stopping.set)
 
     async def hear() -> None:
@@ -211,16 +214,20 @@ async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
     process.set_state("ready", "")
     vigil = Vigil(unwatched=UNWATCHED)
     rows: tuple[Row, ...] = ()
-    while (event := await inbox.get()) is not None:
-        vigil, effects = step(vigil, event)
-        for effect in effects:
-            act(effect)
-        if isinstance(event, Looked):
-            table_age.touch()
-            rows = event.rows
-            process.facts.update(restart_facts(vigil))
-    if os.getppid() != parent:
-        end_orphans(rows)
+    try:
+        while (event := await inbox.get()) is not None:
+            vigil, effects = step(vigil, event)
+            for effect in effects:
+                act(effect)
+            if isinstance(event, Looked):
+                table_age.touch()
+                rows = event.rows
+                process.facts.update(restart_facts(vigil))
+    finally:
+        if closed.is_set() or os.getppid() != parent:
+            end_orphans(rows)
+            # Nobody is left to read the log: any further line would only fail.
+            os._exit(EXIT_OK)
 
 
 def end_orphans(rows: Iterable[Row]) -> None:

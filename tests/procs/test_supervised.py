@@ -92,12 +92,18 @@ class Running:
         )
 
 
-def until(met: Callable[[], bool], limit_s: float, what: str, every_s: float = 0.05) -> float:
+def until(
+    met: Callable[[], bool],
+    limit_s: float,
+    what: str,
+    every_s: float = 0.05,
+    said: Callable[[], str] = str,
+) -> float:
     """Wait for a condition; returns how long it took, fails after the limit."""
     began = time.monotonic()
     while not met():
         if time.monotonic() - began > limit_s:
-            pytest.fail(f"not within {limit_s} s: {what}")
+            pytest.fail(f"not within {limit_s} s: {what} {said()}")
         time.sleep(every_s)
     return time.monotonic() - began
 
@@ -256,6 +262,12 @@ def test_a_killed_supervisord_leaves_no_orphan(running: Running) -> None:
     pids = {name: row.pid for name, row in running.table().items()}
     running.process.kill()
     running.process.wait()
-    until(lambda: not any(is_alive(pid) for pid in pids.values()), 3, f"all of {pids} end")
+    left = set(pids)
+
+    def all_ended() -> bool:
+        left.intersection_update(name for name in pids if is_alive(pids[name]))
+        return not left
+
+    until(all_ended, 3, "every process ends", said=lambda: f"left: {sorted(left)}")
     with pytest.raises((*UNREACHABLE, Fault)):
         running.table()
