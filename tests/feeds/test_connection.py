@@ -191,6 +191,8 @@ async def test_a_zombie_is_left_within_the_threshold_and_a_second() -> None:
             await socket.send("btc first")
             await mute(socket, number)
         else:
+            # A new connection has the whole threshold again.
+            await asyncio.sleep(0.2)
             await chatter(socket, number)
 
     async with staged(talk) as stage:
@@ -241,7 +243,9 @@ async def test_data_for_a_moment_does_not_make_waits_short_and_lasting_data_does
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def talk(socket: ServerConnection, number: int) -> None:
+        await until(lambda: stage.said.count("hello") == number)
         await socket.send("btc tick")
+        await (await socket.ping())
         if number == 3:
             for _ in range(20):
                 await socket.send("btc tick")

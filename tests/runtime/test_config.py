@@ -134,7 +134,7 @@ def test_a_section_that_is_no_table_is_told(tmp_path: Path) -> None:
 
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Config().strategy.max_price = "0.9"  # type: ignore[misc]
+        Config().strategy.max_price = "0.9"
 
 
 @pytest.mark.parametrize(
