@@ -8,8 +8,10 @@ from common.core.decision_state import (
     PublishVerdict,
     RaiseAlert,
     SendOrder,
+    State,
     SubmitAnswered,
 )
+from common.core.settings import RiskLimits, StrategySettings
 from common.messages import Heartbeat, OrderState, Verdict
 from common.units import SECOND
 from conversation import DOWN, START_S, UP, WINDOW, Conversation, account, market, posture, tick
@@ -260,3 +262,32 @@ def test_history_informs_but_triggers_nothing() -> None:
     talk.at(400).hear(*(tick(second, 100_300) for second in range(1, 50)))
     assert len(talk.said) == before
     assert talk.state.series["btc"]["spot"].at((START_S + 20) * SECOND) is not None
+
+
+def test_many_overlapping_windows_are_judged_each_by_its_own_strike_and_book() -> None:
+    """Twenty windows of one asset, opened a second apart: every one is entered once, up to the limits."""
+    roomy = RiskLimits(
+        max_asset_usd6=10**12, max_direction_usd6=10**12, max_daily_loss_usd6=10**12, max_positions=100,
+        max_orders_per_minute=100,
+    )  # fmt: skip
+    talk = Conversation(State(strategy=StrategySettings(), limits=roomy))
+    talk.at(0).hear(posture(), account())
+    for number in range(20):
+        begins = (START_S + number) * SECOND
+        talk.hear(
+            market(
+                window=f"w{number}",
+                token_up=f"up{number}",
+                token_down=f"down{number}",
+                start_ns=begins,
+                end_ns=begins + 900 * SECOND,
+            )
+        )
+    talk.at(25).hear(*(tick(second, 100_000, "twap60") for second in range(20)))
+    assert {held.strike.observed_ns for held in talk.state.windows.values() if held.strike} == {
+        (START_S + number) * SECOND for number in range(20)
+    }
+    talk.second = 31
+    talk.hear(*(talk.book("up", 5_000, token=f"up{n}", window=f"w{n}") for n in range(20)))
+    talk.hear(tick(30, 100_300), tick(31, 100_300))
+    assert sorted(order.submit.window for order in talk.got(SendOrder)) == sorted(f"w{n}" for n in range(20))
