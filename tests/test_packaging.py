@@ -33,6 +33,7 @@ case "$1 $2" in
 "-c import ensurepip, venv") [[ ! -e {home}/no-venv ]] ;;
 "-c "*) exec {python} "$@" ;;
 "-V "*|"-VV "*) cat {home}/version ;;
+"-P -m") shift 2; printf '%s\\n' "$@" ;;
 "-m venv") mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo venv >>{home}/calls ;;
 "-m pip")
     echo "pip ${{*: -1}}" >>{home}/calls
@@ -247,6 +248,41 @@ def test_setup_without_the_venv_module_says_what_to_install(checkout: Checkout) 
     assert code == 69
     assert re.search(r"apt install python3\.\d+-venv", err)
     assert not (checkout.root / ".venv").exists()
+
+
+# bin/test, and what it asks of pytest.
+
+
+@pytest.mark.parametrize(
+    ("where", "given", "asked"),
+    [
+        (".", [], ["-m", "not slow", "{root}/tests"]),
+        (".", ["--all", "-x"], ["-x", "{root}/tests"]),
+        ("tests", ["test_a.py::test_it"], ["-m", "not slow", "test_a.py::test_it"]),
+        ("..", ["-k", "it"], ["-m", "not slow", "-k", "it", "{root}/tests"]),
+    ],
+)
+def test_tests_are_run_from_anywhere(
+    checkout: Checkout, where: str, given: list[str], asked: list[str]
+) -> None:
+    checkout.setup()
+    shutil.copy(ROOT / "bin/test", checkout.root / "bin/test")
+    (checkout.root / "tests").mkdir()
+    (checkout.root / "tests/test_a.py").touch()
+    link = checkout.home / "linked-test"
+    link.symlink_to(checkout.root / "bin/test")
+    done = subprocess.run(
+        [link, *given],
+        cwd=checkout.root / where,
+        env={"PATH": str(checkout.home / "path")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    root = str(checkout.root)
+    expected = ["pytest", "-c", f"{root}/setup.cfg", "--rootdir", root]
+    assert done.stdout.splitlines() == expected + [word.format(root=root) for word in asked]
 
 
 # The import contracts, each against a house that breaks it.
