@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.errors import EXIT_OK, ConfigError, LaggardError
+from common.runtime.shell import die_with_parent
 from common.sim.generated import generated_script
 from common.sim.recordings import recording_script
 from common.sim.script import Script
@@ -92,4 +93,5 @@ def _leaves(group: BaseExceptionGroup[LaggardError]) -> Iterator[LaggardError]:
 
 
 if __name__ == "__main__":
+    die_with_parent(signal.SIGKILL, os.getppid())
     sys.exit(main())

@@ -180,7 +180,7 @@ def run(
     parent = os.getppid()
     os.umask(0o077)
     stream = log_stream or sys.stdout
-    _die_with_parent(death_signal, parent)
+    die_with_parent(death_signal, parent)
     faulthandler.enable(stream)
     faulthandler.register(signal.SIGUSR1, file=stream, all_threads=True)
     try:
@@ -327,7 +327,7 @@ def _leaves(failure: BaseException) -> list[BaseException]:
     return [failure]
 
 
-def _die_with_parent(death_signal: int, parent: int) -> None:
+def die_with_parent(death_signal: int, parent: int) -> None:
     """On Linux let the kernel end this process with its parent; elsewhere the lock alone guards."""
     if sys.platform != "linux":
         return
