@@ -14,7 +14,7 @@ from common.sim.settings import SimSettings
 from common.units import SECOND
 
 WINDOW_S = 60
-SHORTEST_WINDOW_S = 10
+SHORTEST_WINDOW_S = 5
 SHORT_RUN_S = 100
 DEFAULT_SECONDS = 150
 RULE_WINDOW_S = 900
