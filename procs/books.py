@@ -59,6 +59,8 @@ class Watcher:
         self.link_up, self.link_text = False, "the market channel is not connected yet"
         self.discovery_trouble = "no windows read yet"
         self.subscribed: set[str] = set()
+        self.awaited: set[str] = set()
+        """Subscribed tokens without a snapshot at the last round."""
         self.dirty: set[str] = set()
         self.raw = RawLog(process.paths.tape_dir, ROLE)
         self.burst = Burst()
@@ -78,6 +80,7 @@ class Watcher:
                 self.discovery_age.touch()
             for name in self.discovery.forget_old():
                 self.process.publisher.forget(f"market.{name}")
+            await self._ask_for_missing()
             await self._follow_books()
             self._show_state()
             await asyncio.sleep(self.process.config.markets.poll_s)
@@ -137,6 +140,14 @@ class Watcher:
                 )
         self.subscribed = wanted
 
+    async def _ask_for_missing(self) -> None:
+        """A snapshot that has not come since the last round is asked for again, as often as it takes."""
+        overdue = [token for token in self.keeper.incomplete() if token in self.awaited]
+        for token in overdue:
+            self.process.count("snapshots.asked_again")
+            await self._ask_again(token)
+        self.awaited = set(self.keeper.incomplete()) & self.subscribed
+
     async def _ask_again(self, token: str) -> None:
         """Leaving and subscribing anew brings a new snapshot of one token."""
         await self.link.send(clob_market.later_subscription("unsubscribe", [token]))
@@ -171,6 +182,9 @@ class Watcher:
                     "frame_refused", reason=refusal.reason, detail=refusal.detail, times=times
                 )
             return
+        for event in events:
+            if isinstance(event, clob_market.Quiet):
+                self.process.count(f"quiet.{event.kind}")
         for token in tokens:
             self.silence.heard(token, mono_ns)
             self.book_age.touch()

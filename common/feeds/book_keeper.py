@@ -76,6 +76,10 @@ class BookKeeper:
         """Every followed token."""
         return list(self._held)
 
+    def incomplete(self) -> list[str]:
+        """Tokens whose snapshot is awaited."""
+        return [token for token, held in self._held.items() if not held.complete]
+
     def lost_connection(self) -> set[str]:
         """Changes may be missing from now on: every book waits for a new snapshot. Returns what changed."""
         changed = {token for token, held in self._held.items() if held.complete}

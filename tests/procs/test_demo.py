@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from common.messages import Status, StatusReport
+from common.messages import BookState, Snapshot, Status, StatusReport, TakeSnapshot
 from common.runtime.supervisor import UNREACHABLE, Fault, process_table, rpc
 from procs.cli.asking import ask
 from procs.cli.stack import ROOT
@@ -136,6 +136,26 @@ def test_no_kill_loses_or_doubles_anything(demo: Demo) -> None:
     assert result["windows_settled"] > 0
 
 
+def _lose_the_first_books(demo: Demo) -> None:
+    """A market channel that accepts the subscription and sends no book is asked until it does."""
+
+    def live_books() -> int:
+        run_dir = demo.run_dir()
+        assert run_dir is not None
+        answer = ask(run_dir, {"books": TakeSnapshot()})["books"]
+        held = answer.envelopes if isinstance(answer, Snapshot) else ()
+        return sum(1 for one in held if isinstance(one.body, BookState) and one.body.status == "live")
+
+    until(lambda: live_books() > 0, 10, "books are live")
+    demo.faults([{"kind": "drop_snapshot", "channel": "market"}, {"kind": "disconnect", "channel": "market"}])
+    until(lambda: live_books() == 0, 10, "no book is live without its snapshot")
+    until(
+        lambda: demo.reports()["books"].counters.get("snapshots.asked_again", 0) > 0, 10, "books asks again"
+    )
+    demo.faults([])
+    until(lambda: live_books() > 0, 10, "books are live again")
+
+
 def test_a_zombie_feed_is_found_and_data_flows_again(demo: Demo) -> None:
     """Both sockets stay open and answer every ping, and bring nothing."""
 
@@ -149,6 +169,7 @@ def test_a_zombie_feed_is_found_and_data_flows_again(demo: Demo) -> None:
     demo.faults([])
     ticks = counted("ticks")
     until(lambda: counted("ticks") > ticks, 10, "ticks come again")
+    _lose_the_first_books(demo)
     demo.process.send_signal(signal.SIGINT)
     demo.process.wait(60)
     result = demo.result()
