@@ -99,13 +99,15 @@ class Watched:
 
     def keep_awake(self, socket_path: Path) -> None:
         """Ask for the table as often as the sentinel does."""
-        with rpc(socket_path) as server:
-            while not self.ended.wait(POLL_S):
-                try:
-                    row = process_table(server)[0]
-                except UNREACHABLE:
-                    continue
+        server = rpc(socket_path)
+        while not self.ended.wait(POLL_S):
+            try:
+                row = process_table(server)[0]
+            except UNREACHABLE:
+                server = rpc(socket_path)
+            else:
                 self.state, self.pid = row.state, row.pid
+        server("close")()
 
 
 @contextmanager
