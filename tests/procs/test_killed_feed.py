@@ -99,15 +99,14 @@ class Watched:
 
     def keep_awake(self, socket_path: Path) -> None:
         """Ask for the table as often as the sentinel does."""
-        server = rpc(socket_path)
-        while not self.ended.wait(POLL_S):
+        while not self.ended.is_set():
             try:
-                row = process_table(server)[0]
+                with rpc(socket_path) as server:
+                    while not self.ended.wait(POLL_S):
+                        row = process_table(server)[0]
+                        self.state, self.pid = row.state, row.pid
             except UNREACHABLE:
-                server = rpc(socket_path)
-            else:
-                self.state, self.pid = row.state, row.pid
-        server("close")()
+                continue
 
 
 @contextmanager
