@@ -66,6 +66,9 @@ async def test_every_message_is_on_the_tape_across_kills_of_everybody() -> None:
         for number in range(5):
             on.open_window(f"w{number}", lasts_s=60)
             await on.submit(f"w{number}")
+        # The first start must have been heard before it is ended.
+        while not heard(await counted(on, "records", 1), "executor"):
+            await asyncio.sleep(0.02)
         on.kill()
         on.start()
         await on.report()
@@ -89,6 +92,10 @@ async def test_every_message_is_on_the_tape_across_kills_of_everybody() -> None:
                 by_boot.setdefault((envelope.source, envelope.boot), []).append(envelope.seq)
         assert len([key for key in by_boot if key[0] == "executor"]) == 2
         assert all(numbers == sorted(set(numbers)) for numbers in by_boot.values())
+
+
+def heard(report: StatusReport, source: str) -> bool:
+    return any(seen.source == source and seen.received for seen in report.sources)
 
 
 def decoded(record: Record) -> Envelope:
