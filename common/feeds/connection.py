@@ -27,6 +27,11 @@ OnFrame = Callable[[str | bytes, int, int], None]
 """Called with the frame, our wall clock and our monotonic clock at receipt."""
 
 
+def shown_host(url: str) -> str:
+    """Host and port of an address as they may be logged: never the user or the password in it."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
 @dataclass(slots=True)
 class Silence:
     """When each watched key last brought data; one that never spoke counts from when it was expected."""
@@ -77,8 +82,8 @@ class Link:
 
     @property
     def host(self) -> str:
-        """Who is at the other end."""
-        return urlsplit(self.url).netloc
+        """Who is at the other end, without the credentials an address may carry."""
+        return shown_host(self.url)
 
     async def send(self, text: str) -> bool:
         """Send on the running connection; False when there is none (the greeting will say it then)."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import requests
 
 from common.errors import FeedError
-from common.feeds.connection import LOOPBACK, USER_AGENT
+from common.feeds.connection import LOOPBACK, USER_AGENT, shown_host
 from common.runtime.clock import Clock
 from common.units import SECOND
 
@@ -50,7 +50,7 @@ class HttpSource:
     @property
     def host(self) -> str:
         """Who is asked."""
-        return urlsplit(self._base).netloc
+        return shown_host(self._base)
 
     async def get(self, path: str, params: Mapping[str, str]) -> object:
         """The JSON at ``path``, fractions as Decimal; None where the venue says 404.

@@ -16,7 +16,7 @@ from websockets.http11 import Request, Response
 from common.errors import DataStale
 from common.feeds import backoff, connection
 from common.feeds.backoff import Backoff
-from common.feeds.connection import Link, Silence, keep_connected
+from common.feeds.connection import Link, Silence, keep_connected, shown_host
 from common.runtime.clock import SystemClock
 from common.units import SECOND
 
@@ -503,3 +503,7 @@ def test_silence_counts_from_when_a_key_was_expected() -> None:
     silence.restart(23)
     assert silence.overdue(33) == []
     assert silence.last_any_ns == 5
+
+
+def test_credentials_in_an_address_are_never_shown() -> None:
+    assert shown_host("wss://me:pass@host.example:99/path") == "host.example:99"
