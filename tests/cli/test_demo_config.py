@@ -14,7 +14,7 @@ NOW_NS = 1_800_000_000 * SECOND
 
 @pytest.mark.parametrize(
     ("seconds", "window_s", "cadence"),
-    [(None, 60, "1m"), (150, 60, "1m"), (100, 60, "1m"), (99, 44, "44s"), (60, 25, "25s"), (15, 10, "10s")],
+    [(None, 60, "1m"), (150, 60, "1m"), (100, 60, "1m"), (99, 44, "44s"), (60, 25, "25s"), (20, 5, "5s")],
 )
 def test_windows_fit_the_run(seconds: int | None, window_s: int, cadence: str) -> None:
     plan = generated_plan(seconds, 1, 8701, NOW_NS)
