@@ -6,6 +6,7 @@ What counts is what its subscriber sees: how long there is no data, and that not
 import asyncio
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,10 +32,10 @@ pytestmark = [pytest.mark.procs, pytest.mark.timeout(120)]
 
 ROLE = "oracle-rtds"
 KILLS = 5
-UNDISTURBED = 2
-UNDISTURBED_LIMIT_S = 0.3
-"""For the shortest silences: whatever else the machine does only lengthens one, so these show the design."""
-MAX_LIMIT_S = 2.0
+MEDIAN_LIMIT_S = 0.3
+MAX_LIMIT_S = 0.6
+ROUNDS = 3
+"""Whatever else the machine does only lengthens a silence: a round over the limits is measured again."""
 CALM_S = 0.5
 """How long the feed runs undisturbed between a repair and the next kill."""
 LIMIT_S = 20.0
@@ -198,6 +199,17 @@ async def hear_kills(watched: Watched) -> Heard:
 
 
 def test_a_killed_feed_is_heard_again_soon_and_nothing_is_lost_unnoticed() -> None:
+    rounds = []
+    for _ in range(ROUNDS):
+        silences_s = kill_and_account()
+        rounds.append(sorted(silences_s))
+        if statistics.median(silences_s) <= MEDIAN_LIMIT_S and max(silences_s) <= MAX_LIMIT_S:
+            return
+    pytest.fail(f"without data for longer than allowed in every round: {rounds}")
+
+
+def kill_and_account() -> list[float]:
+    """Kill the feed again and again; nothing may be lost unnoticed in any round. Returns the silences."""
     # Not pytest's own directory: its path leaves no room for socket names.
     with tempfile.TemporaryDirectory(prefix="lg-", dir="/tmp") as name, supervised(Path(name)) as watched:
         heard = asyncio.run(hear_kills(watched))
@@ -212,6 +224,4 @@ def test_a_killed_feed_is_heard_again_soon_and_nothing_is_lost_unnoticed() -> No
         assert sorted(numbers) == list(range(1, len(numbers) + 1))
         assert len(numbers) >= 300
     assert all(first != second for first, second in pairwise(heard.numbers))
-    silences_s = sorted(heard.silences_s)
-    assert silences_s[UNDISTURBED - 1] <= UNDISTURBED_LIMIT_S, silences_s
-    assert silences_s[-1] <= MAX_LIMIT_S, silences_s
+    return heard.silences_s
