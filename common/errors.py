@@ -7,6 +7,7 @@ LaggardError
 ├── DataStale            a feed cannot be brought back; exit 75; supervisord restarts the process
 ├── FrameRefused         one wire frame or record is unusable; counted by reason, never fatal
 ├── FeedError            the connection is unusable; reconnect with back-off; never fatal
+├── FeedRefused          the other end refuses us for good; the route is disabled and says why
 └── BusError
     ├── CallTimedOut     the callee did not answer in time: the outcome is unknown, not failed
     └── CallRefused      the callee said no, with a reason code
@@ -64,6 +65,10 @@ class FrameRefused(LaggardError):
 
 class FeedError(LaggardError):
     """A connection or request to a feed failed; the caller backs off and tries again."""
+
+
+class FeedRefused(LaggardError):
+    """A feed refuses this client and trying again cannot cure it: the text says what to mend."""
 
 
 class BusError(LaggardError):

@@ -12,7 +12,14 @@ import msgspec
 SCHEMA = 1
 
 Outcome = Literal["up", "down"]
-SeriesKind = Literal["spot", "twap30", "twap60", "binance"]
+SeriesKind = Literal["spot", "twap30", "twap60", "binance", "coinbase", "kraken"]
+"""``spot`` and the TWAPs are Chainlink's; every exchange is a family of its own."""
+RouteName = Literal["chainlink", "polybolt", "rtds", "exchange"]
+RouteState = Literal["agree", "late", "held", "frozen", "diverged", "missing"]
+"""What one second of one route amounts to beside the others; see ``common.core.route_audit``."""
+Basis = Literal["settlement", "proxy, not settlement"]
+"""What a trade was judged by: the stream that settles, or a stand-in that does not."""
+OutcomeSource = Literal["gamma", "data-api", "clob"]
 Posture = Literal["trading", "no-new-orders", "paused", "halted"]
 BookStatus = Literal["live", "waiting", "resync", "closed"]
 ProcessState = Literal["starting", "ready", "degraded", "disabled", "stopping"]
@@ -29,7 +36,7 @@ class Tick(Body, frozen=True, tag="tick"):
     asset: str
     kind: SeriesKind
     route: str
-    """Which oracle route brought it: ``rtds``."""
+    """Which oracle route brought it, a RouteName in live messages."""
     observed_ns: int
     """The oracle's own stamp, on the wall clock."""
     e18: str
@@ -37,6 +44,9 @@ class Tick(Body, frozen=True, tag="tick"):
     relay_ns: int = 0
     """When the relay sent it, on its clock; 0 when it does not say."""
     backfill: bool = False
+    bid_e18: str | None = None
+    """The oracle's own bid and ask, where the route has them."""
+    ask_e18: str | None = None
 
     @property
     def value(self) -> int:
@@ -50,6 +60,13 @@ class FeeSchedule(msgspec.Struct, frozen=True):
     rate_ppm: int
     exponent: int
     taker_only: bool = True
+
+
+class OutcomeWitness(msgspec.Struct, frozen=True):
+    """What one of the venue's services says of a window's result."""
+
+    source: OutcomeSource
+    outcome: Outcome
 
 
 class MarketState(Body, frozen=True, tag="market"):
@@ -75,7 +92,9 @@ class MarketState(Body, frozen=True, tag="market"):
     accepting: bool
     closed: bool = False
     outcome: Outcome | None = None
-    """The official outcome, once the venue published it."""
+    """The official outcome, once the venue published it and none of its services contradicts."""
+    witnesses: tuple[OutcomeWitness, ...] = ()
+    """Who said what, each source at most once."""
     price_to_beat_e18: str | None = None
     """The venue's own strike where Gamma already shows it; a witness, never the strike."""
     refusals: tuple[str, ...] = ()
@@ -98,6 +117,8 @@ class BookState(Body, frozen=True, tag="book"):
     data_mono_ns: int
     """Monotonic instant of the last data of this token from the venue."""
     last_trade4: int | None = None
+    proven_ns: int = 0
+    """The venue's stamp of the newest state whose hash was verified; 0 when none was."""
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -145,6 +166,45 @@ class WindowView(Body, frozen=True, tag="view"):
     outcome: Outcome | None
     refused: bool = False
     """The venue's half of the passport refuses the window, or it is not its turn by far."""
+    strike_obtained_ns: int = 0
+    reference_route: str = ""
+    basis: Basis = "settlement"
+    confidence_ppm: int | None = None
+    """How much of the reference is known already rather than estimated: 1000000 once all is averaged."""
+    price_to_beat_e18: str | None = None
+    closing_e18: str | None = None
+    """The settlement stream's value at the closing second, as we received it."""
+    witnesses: tuple[OutcomeWitness, ...] = ()
+
+
+class RouteView(msgspec.Struct, frozen=True):
+    """One route in one judged second of one series."""
+
+    route: str
+    state: RouteState
+    e18: str | None
+    """Its value stamped with that second, if it came."""
+    lag_ms: int | None
+    """From the stamp to our receipt."""
+    behind_ms: int | None
+    """From the first route's receipt to this one's."""
+    text: str = ""
+
+
+class RouteAudit(Body, frozen=True, tag="routes"):
+    """All live routes of one series in one second, side by side. Topic ``oracles.<asset>.<kind>``."""
+
+    asset: str
+    kind: SeriesKind
+    second_ns: int
+    """The oracle second that was judged."""
+    state: RouteState
+    """The worst that matters: ``diverged``, then ``frozen`` (all routes), else the worst route."""
+    routes: tuple[RouteView, ...]
+    seconds: dict[str, int]
+    """How many judged seconds had which state, since the start."""
+    hold: str = ""
+    """Why this series allows no new orders; empty when it does."""
 
 
 class Submit(Body, frozen=True, tag="submit"):
@@ -164,6 +224,7 @@ class Submit(Body, frozen=True, tag="submit"):
     cause: str
     """Source, boot and sequence of the message that triggered the decision."""
     verdict_number: int = 0
+    basis: Basis = "settlement"
 
 
 class OrderState(Body, frozen=True, tag="order"):
@@ -184,6 +245,7 @@ class OrderState(Body, frozen=True, tag="order"):
     fee_usd6: int
     created_ns: int
     updated_ns: int
+    basis: Basis = "settlement"
 
 
 class Fill(Body, frozen=True, tag="fill"):
@@ -217,6 +279,7 @@ class PositionState(Body, frozen=True, tag="position"):
     official: Outcome | None = None
     payout_usd6: int = 0
     pnl_usd6: int = 0
+    basis: Basis = "settlement"
 
 
 class PostureState(Body, frozen=True, tag="posture"):
@@ -299,6 +362,16 @@ class ReadAccount(Body, frozen=True, tag="account?"):
     """Command to the executor: positions, recent orders and the account."""
 
 
+class ReadOracles(Body, frozen=True, tag="oracles?"):
+    """Command to the strategist: the newest audit of every series."""
+
+
+class ProveBook(Body, frozen=True, tag="prove?"):
+    """Command to books: verify the venue's hash of this token's book as it is now."""
+
+    token: str
+
+
 class SourceCount(msgspec.Struct, frozen=True):
     """How one subscriber saw one publisher's numbering."""
 
@@ -347,6 +420,47 @@ class WhyReport(Body, frozen=True, tag="why"):
     views: tuple[WindowView, ...]
 
 
+class RouteReport(msgspec.Struct, frozen=True):
+    """One configured route, as its process last said."""
+
+    route: str
+    rank: int
+    state: str
+    detail: str
+    series: tuple[str, ...]
+    """What it carries: ``spot/btc``."""
+
+
+class ExchangeView(msgspec.Struct, frozen=True):
+    """The newest price of one exchange, beside the oracle: early warning, never what settles."""
+
+    asset: str
+    exchange: SeriesKind
+    e18: str
+    age_ms: int
+    from_spot_ppm: int | None
+    """How far it is from the newest Chainlink spot; a standing offset between the two is normal."""
+
+
+class OraclesReport(Body, frozen=True, tag="oracles"):
+    """Answer to ReadOracles."""
+
+    routes: tuple[RouteReport, ...]
+    audits: tuple[RouteAudit, ...]
+    exchanges: tuple[ExchangeView, ...] = ()
+
+
+class BookProof(Body, frozen=True, tag="proof"):
+    """Answer to ProveBook."""
+
+    token: str
+    proven: bool
+    venue_ns: int
+    """The venue's stamp of the state that was verified."""
+    text: str = ""
+    """Why it is not proven, or empty."""
+
+
 class AccountReport(Body, frozen=True, tag="account-report"):
     """Answer to ReadAccount."""
 
@@ -377,6 +491,7 @@ Published = (
     | BookState
     | Verdict
     | WindowView
+    | RouteAudit
     | OrderState
     | Fill
     | PositionState
@@ -385,8 +500,10 @@ Published = (
     | Heartbeat
     | Alert
 )
-Command = Status | TakeSnapshot | Why | FollowWindows | SetPosture | ReadAccount | Submit
-Answer = StatusReport | Snapshot | WhyReport | AccountReport | Accepted | Refused
+Command = (
+    Status | TakeSnapshot | Why | FollowWindows | SetPosture | ReadAccount | ReadOracles | ProveBook | Submit
+)
+Answer = StatusReport | Snapshot | WhyReport | AccountReport | OraclesReport | BookProof | Accepted | Refused
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,20 +1,21 @@
-"""The book watcher: discovers windows, keeps their books, publishes both. Decides nothing.
+"""The book watcher: discovers windows, keeps and proves their books, publishes both. Decides nothing.
 
 Windows are published as soon as they are discovered, refused or not, so that everybody can see why one is not
 traded; books are kept only for those that could be. A window is followed until its outcome is known.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from common.errors import CallRefused, FeedError, FrameRefused
 from common.feeds import clob_market
-from common.feeds.book_keeper import BookKeeper
+from common.feeds.book_keeper import UNFINISHED_NS, BookKeeper, Heard
+from common.feeds.book_witness import BookWitness
 from common.feeds.connection import Link, Silence, keep_connected
 from common.feeds.discovery import Discovery
 from common.feeds.gamma import slug_parts
 from common.feeds.http import HttpSource
-from common.messages import Accepted, Answer, Command, FollowWindows, MarketState, Outcome, Request
+from common.messages import Accepted, Answer, Command, FollowWindows, MarketState, Outcome, ProveBook, Request
 from common.runtime.log import Burst
 from common.runtime.shell import Process, run
 from common.store.raw_frames import RawLog
@@ -23,6 +24,8 @@ from common.units import SECOND
 ROLE = "books"
 FLUSH_S = 0.05
 """Deeper levels are published this often; best prices at once."""
+CATCH_UP_S = 0.5
+"""A change the witness shows may still be on its way to us: frames take tens of milliseconds."""
 
 
 class Watcher:
@@ -34,6 +37,7 @@ class Watcher:
         self.discovery = Discovery(
             gamma=HttpSource(config.venue.gamma_url, process.clock),
             clob=HttpSource(config.venue.clob_url, process.clock),
+            data=HttpSource(config.venue.data_url, process.clock),
             assets=frozenset(config.markets.assets),
             cadence=config.markets.cadence,
             lookahead_ns=int(config.markets.lookahead_s * SECOND),
@@ -41,8 +45,15 @@ class Watcher:
             log=process.log,
             on_change=self._publish_market,
             on_refusal=lambda reason: process.count(f"refused.{reason}"),
+            on_silence=lambda source: process.count(f"unanswered.{source}"),
         )
-        self.keeper = BookKeeper()
+        self.keeper = BookKeeper(process.count)
+        self.witness = BookWitness(
+            # Its own thread and its own waiting: discovery is never behind it.
+            HttpSource(config.venue.clob_url, process.clock),
+            self.keeper,
+            quiet_ns=int(config.watch.book_quiet_s * SECOND),
+        )
         self.silence = Silence(
             limit_ns=int(config.watch.book_stale_s * SECOND), dead_ns=int(config.watch.book_dead_s * SECOND)
         )
@@ -61,6 +72,10 @@ class Watcher:
         self.subscribed: set[str] = set()
         self.awaited: set[str] = set()
         """Subscribed tokens without a snapshot at the last round."""
+        self.asked_ns: dict[str, int] = {}
+        """When a token was last asked for again."""
+        self.more: dict[str, asyncio.Event] = {}
+        """Set when data of a token comes that somebody waits for."""
         self.dirty: set[str] = set()
         self.raw = RawLog(process.paths.tape_dir, ROLE)
         self.burst = Burst()
@@ -86,9 +101,10 @@ class Watcher:
             await asyncio.sleep(self.process.config.markets.poll_s)
 
     async def flush(self) -> None:
-        """Publish what changed below the best prices until cancelled."""
+        """Publish what changed below the best prices, and verify what fell quiet, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_S)
+            self._act_on(self.keeper.settle(self.process.clock.mono_ns()), self.process.clock.wall_ns(), {})
             for token in list(self.dirty):
                 self._publish_book(token, self.process.clock.wall_ns())
 
@@ -105,6 +121,60 @@ class Watcher:
                 self.discovery.awaited.add(name)
         return Accepted(text=f"following {len(command.windows)} windows")
 
+    async def prove(self, command: Command, _request: Request) -> Answer:
+        """Answer whether a book bears out the venue's hash now; waits a little for changes still to come."""
+        assert isinstance(command, ProveBook)
+        token, clock = command.token, self.process.clock
+        deadline_ns = clock.mono_ns() + UNFINISHED_NS
+        awaited_ns = 0
+        more = self.more[token] = asyncio.Event()
+        try:
+            while True:
+                more.clear()
+                asked = self.keeper.prove(token, clock.mono_ns(), awaited_ns)
+                self._act_on(asked.heard, clock.wall_ns(), {})
+                left_ns = deadline_ns - clock.mono_ns()
+                if not asked.unfinished or left_ns <= 0:
+                    break
+                awaited_ns = awaited_ns or asked.proof.venue_ns
+                try:
+                    async with asyncio.timeout(left_ns / SECOND):
+                        await more.wait()
+                except TimeoutError:
+                    pass  # no more changes came: the next look is the last
+        finally:
+            del self.more[token]
+        self.process.count("proofs.asked")
+        return asked.proof
+
+    async def hear_witness(self) -> None:
+        """Look up the books of running windows that bring no news, one after the other, until cancelled."""
+        while True:
+            await asyncio.sleep(self.witness.quiet_ns / SECOND / 5)
+            for token in self.witness.due(self.silence.spoke, self.process.clock.mono_ns()):
+                self.process.count(f"witness.{await self._look_up(token)}")
+
+    async def _look_up(self, token: str) -> str:
+        """Ask about one book and act on the answer; returns what came of it."""
+        clock = self.process.clock
+        told = await self.witness.look_up(token)
+        if told.word == "agreed":
+            # Forgiven is the silence of this token only, and only while the witness agrees: on a dead socket
+            # the books soon differ, no snapshot follows, a book in doubt is forgiven nothing, and the limit
+            # runs. That data came over the socket is never claimed, or a mute one would not end the process.
+            now = clock.mono_ns()
+            self.keeper.confirm(token, now)
+            if token in self.silence.spoke:
+                self.silence.spoke[token] = now
+            self.book_age.touch()
+            self.dirty.add(token)
+        elif told.word == "differs" and told.copy is not None:
+            await asyncio.sleep(CATCH_UP_S)
+            heard = self.keeper.overrule(told.copy)
+            self._act_on(heard, clock.wall_ns(), {})
+            return "differed" if heard.resync else "overtaken"
+        return told.word
+
     async def _follow_books(self) -> None:
         """Follow the books of windows that could be traded before they open; leave those that ended."""
         live = self.discovery.live()
@@ -116,9 +186,11 @@ class Watcher:
         for token in set(self.keeper.tokens()) - set(sides):
             self.keeper.drop(token)
             self.dirty.discard(token)
+            self.asked_ns.pop(token, None)
+            self.process.facts.pop(_fact(token), None)
             self.process.publisher.forget(f"book.{token}")
-        for token, (market, outcome) in sides.items():
-            self.keeper.follow(token, market.window, outcome, market.tick4, mono)
+        for market, outcome in sides.values():
+            self.keeper.follow(market, outcome, mono)
         # Only running windows must keep talking: before the opening silence is normal.
         running = self.discovery.running()
         self.silence.expect((t for market in running for t in (market.token_up, market.token_down)), mono)
@@ -150,6 +222,7 @@ class Watcher:
 
     async def _ask_again(self, token: str) -> None:
         """Leaving and subscribing anew brings a new snapshot of one token."""
+        self.asked_ns[token] = self.process.clock.mono_ns()
         await self.link.send(clob_market.later_subscription("unsubscribe", [token]))
         await self.link.send(clob_market.later_subscription("subscribe", [token]))
 
@@ -188,15 +261,31 @@ class Watcher:
         for token in tokens:
             self.silence.heard(token, mono_ns)
             self.book_age.touch()
+            if token in self.more:
+                self.more[token].set()
+        self._act_on(heard, recv_ns, before)
+
+    def _act_on(self, heard: Heard, recv_ns: int, before: Mapping[str, object]) -> None:
+        """Publish what changed and ask again for what is doubted; ``before`` is what was best until now."""
         for token in heard.changed:
-            if self.keeper.best(token) == before[token]:
+            if token in before and self.keeper.best(token) == before[token]:
                 self.dirty.add(token)
             else:
                 self._publish_book(token, recv_ns)
         for token, reason in heard.resync.items():
             self.process.count("resyncs")
             self.process.log.warning("book_resync", book=token[:12], why=reason)
+            self._resync(token)
+
+    def _resync(self, token: str) -> None:
+        """Ask again at once, but a token that was asked for lately waits for the next round."""
+        now = self.process.clock.mono_ns()
+        round_ns = int(self.process.config.markets.poll_s * SECOND)
+        if now - self.asked_ns.get(token, -round_ns) >= round_ns:
+            self.asked_ns[token] = now
             self.process.spawn(self._ask_again(token), name=f"resync {token[:12]}")
+        else:
+            self.awaited.add(token)
 
     def _publish_book(self, token: str, recv_ns: int) -> None:
         self.dirty.discard(token)
@@ -204,6 +293,10 @@ class Watcher:
         if state is None:
             return
         self.process.count("books")
+        if state.status == "resync":
+            self.process.facts[_fact(token)] = f"asked for again: {self.keeper.doubt(token)}"
+        else:
+            self.process.facts.pop(_fact(token), None)
         self.process.publisher.publish(
             f"book.{token}", state, ts_event_ns=state.venue_ns, ts_recv_ns=recv_ns, keep=True
         )
@@ -216,6 +309,10 @@ class Watcher:
         troubles = [self.discovery_trouble, "" if self.link_up else self.link_text]
         text = "; ".join(trouble for trouble in troubles if trouble)
         self.process.set_state("degraded" if text else "ready", text or self.link_text)
+
+
+def _fact(token: str) -> str:
+    return f"book.{token[:12]}"
 
 
 def _tokens_of(event: clob_market.MarketEvent) -> Iterable[str]:
@@ -234,12 +331,15 @@ async def books(process: Process) -> None:
     """Run until cancelled; raises DataStale when the market channel stays mute."""
     watcher = Watcher(process)
     process.responder.on(FollowWindows, watcher.follow)
+    process.responder.on(ProveBook, watcher.prove)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(watcher.discover(), name="discovery")
             group.create_task(watcher.flush(), name="flush")
+            group.create_task(watcher.hear_witness(), name="witness")
             group.create_task(keep_connected(watcher.link, process.clock, process.log), name="market channel")
     finally:
+        watcher.witness.source.close()
         watcher.raw.close()
 
 

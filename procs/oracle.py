@@ -1,104 +1,279 @@
 """An oracle process: one route's wire frames become ticks on the bus. Judges no price.
 
-It keeps the last 30 minutes in the order they came and gives them to whoever asks for a snapshot, so that a
-strategist which starts late still learns the tick of the opening second.
+Every route is run by this module; ``common.feeds`` knows how each one talks. It keeps the last 30 minutes in
+the order they came and gives them to whoever asks for a snapshot, so that a strategist which starts late
+still learns the tick of the opening second. A route without credentials is disabled and says why.
 """
 
+import asyncio
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import get_args
 
 # First, because its log decides what structlog loads.
 from common.runtime.shell import Process, run
 
 # isort: split
 from common.core.price_buffer import Added, PriceBuffer
-from common.errors import FrameRefused
-from common.feeds import rtds
+from common.errors import DataStale, FeedError, FeedRefused, FrameRefused
 from common.feeds.connection import Link, Silence, keep_connected
-from common.messages import Envelope, Tick
+from common.feeds.price_fields import Control
+from common.feeds.route import Conversation, Disabled, Line, Route, series_key
+from common.feeds.routes import plan_route
+from common.messages import Envelope, RouteName, Tick
 from common.runtime.log import Burst
 from common.store.raw_frames import RawLog
-from common.units import SECOND
+from common.units import MILLISECOND, SECOND
 
 HISTORY_NS = 30 * 60 * SECOND
+FIRST_BACK_FILL_NS = 120 * SECOND
+"""How far back a route that can is asked at the start: as far as the others tell by themselves."""
+REPEAT_AFTER_NS = 1_500 * MILLISECOND
+"""An observation time that comes again after this long is no duplicate but a clock that stands still."""
+REPEAT_EVERY_NS = SECOND
 
 
-async def oracle_rtds(process: Process) -> None:
-    """Run the RTDS route until cancelled; raises DataStale when it stays mute."""
-    config, log = process.config, process.log
-    assets = set(config.markets.assets)
-    watched = [f"{kind}/{asset}" for kind in config.oracles.watched for asset in sorted(assets)]
-    silence = Silence(
-        limit_ns=int(config.watch.tick_stale_s * SECOND), dead_ns=int(config.watch.tick_dead_s * SECOND)
-    )
-    silence.expect(watched, process.clock.mono_ns())
-    ages = {key: process.watch(key, silence.limit_ns) for key in watched}
-    history = History()
-    process.publisher.extra_state = history.envelopes
-    raw = RawLog(process.paths.tape_dir, process.role)
-    burst = Burst()
-    seen: dict[str, PriceBuffer] = {}
+async def oracle(process: Process, name: RouteName) -> None:
+    """Run one route until the process is told to stop; raises DataStale when all of it stays mute."""
+    planned = plan_route(name, process.config, process.paths, process.clock)
+    if isinstance(planned, Disabled):
+        await stay_disabled(process, planned.why)
+        return
+    for number, note in enumerate(planned.notes, 1):
+        process.facts[f"note.{number}"] = note
+    feed = Feed(process, planned)
+    try:
+        await feed.run(await refined_lines(process, planned))
+    finally:
+        feed.raw.close()
+    await stay_disabled(process, "; ".join(feed.refused.values()))
 
-    def on_frame(frame: str | bytes, recv_ns: int, mono_ns: int) -> None:
-        raw.append(frame, recv_ns, mono_ns)
-        process.count("frames")
+
+async def stay_disabled(process: Process, why: str) -> None:
+    """Neither an error nor a crash loop: the process lives, is heard, and says what to mend."""
+    process.ages.clear()
+    process.set_state("disabled", why)
+    await process.stopping.wait()
+
+
+async def refined_lines(process: Process, route: Route) -> Sequence[Line]:
+    """The route's lines, after asking the other end where the route has something to ask."""
+    if route.refine is None:
+        return route.lines
+    try:
+        return await route.refine() or route.lines
+    except FeedError as error:
+        process.log.warning("lines_not_refined", route=route.name, why=str(error))
+        return route.lines
+
+
+@dataclass(slots=True)
+class OpenLine:
+    """One connection, what it was promised to bring and what it last brought."""
+
+    line: Line
+    link: Link
+    conversation: Conversation
+    moved: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Newest stamp and value, by series: a line that repeats either brings no news."""
+    up: bool = False
+    text: str = "not connected yet"
+
+
+class Feed:
+    """A running route: lines in, ticks out."""
+
+    def __init__(self, process: Process, route: Route) -> None:
+        self.process = process
+        self.route = route
+        self.carried = frozenset(route.series)
+        self.raw = RawLog(process.paths.tape_dir, process.role)
+        self.refused: dict[str, str] = {}
+        """Lines that were refused for good, and why."""
+        self.lines: list[OpenLine] = []
+        self._watch = process.config.watch
+        self._history = History()
+        self._burst = Burst()
+        self._seen: dict[str, PriceBuffer] = {}
+        self._repeated: dict[str, int] = {}
+        watched = sorted({key for line in route.lines for key in line.watched})
+        limit_ns = int(self._watch.tick_stale_s * SECOND)
+        self._ages = {key: process.watch(key, limit_ns) for key in watched}
+        process.publisher.extra_state = self._history.envelopes
+
+    async def run(self, lines: Sequence[Line]) -> None:
+        """Keep every line connected; returns when all of them were refused for good."""
+        self.lines = [self._opened(line) for line in lines]
+        async with asyncio.TaskGroup() as group:
+            for one in self.lines:
+                group.create_task(self._keep(one), name=f"line {one.line.name}")
+
+    async def _keep(self, one: OpenLine) -> None:
+        """One line's whole life. One of several that stays mute is made anew; the last ends the process."""
+        while True:
+            try:
+                await keep_connected(one.link, self.process.clock, self.process.log)
+            except FeedRefused as refusal:
+                self.refused[one.line.name] = str(refusal)
+                one.up, one.text = False, str(refusal)
+                self.process.log.error("line_refused", line=one.line.name, why=str(refusal))
+                self._show()
+                return
+            except DataStale:
+                if not any(other.up for other in self.lines if other is not one):
+                    raise
+                self.process.count("lines_made_anew")
+
+    def _opened(self, line: Line) -> OpenLine:
+        silence = Silence(
+            limit_ns=int(self._watch.tick_stale_s * SECOND), dead_ns=int(self._watch.tick_dead_s * SECOND)
+        )
+        silence.expect(line.watched, self.process.clock.mono_ns())
+        one: OpenLine
+        link = Link(
+            url=line.url,
+            greeting=lambda: self._greet(one),
+            on_frame=lambda frame, recv_ns, mono_ns: self._on_frame(one, frame, recv_ns, mono_ns),
+            silence=silence,
+            ping=line.ping,
+            ping_every_s=line.ping_every_s,
+            max_bytes=line.max_bytes,
+            on_state=lambda up, text: self._on_state(one, up, text),
+            headers=line.headers,
+            on_refusal=line.on_refusal,
+            backoff=line.backoff(),
+        )
+        one = OpenLine(line, link, line.converse())
+        return one
+
+    def _greet(self, one: OpenLine) -> list[str]:
+        """A new connection: a new conversation, and whatever the old one missed."""
+        one.conversation = one.line.converse()
+        if self.route.back_fill is not None:
+            self.process.spawn(self._back_fill(), name="back-fill")
+        return one.conversation.opening()
+
+    def _on_frame(self, one: OpenLine, frame: str | bytes, recv_ns: int, mono_ns: int) -> None:
+        self.raw.append(frame, recv_ns, mono_ns)
+        self.process.count("frames")
         try:
-            items = rtds.parse_frame(frame, recv_ns)
+            items, replies = one.conversation.hear(frame, recv_ns)
         except FrameRefused as refusal:
-            process.count(f"refused.{refusal.reason}")
-            times = burst.note(refusal.reason, mono_ns)
+            self.process.count(f"refused.{refusal.reason}")
+            times = self._burst.note(refusal.reason, mono_ns)
             if times is not None:
-                log.warning("frame_refused", reason=refusal.reason, detail=refusal.detail, times=times)
+                self.process.log.warning(
+                    "frame_refused", reason=refusal.reason, detail=refusal.detail, times=times
+                )
             return
+        for text in replies:
+            self.process.spawn(self._say(one, text), name="reply")
         for item in items:
-            if isinstance(item, rtds.Control):
-                process.count(f"control.{item.kind}")
-                if item.kind == "error":
-                    log.warning("venue_error", text=item.text)
-            elif item.asset in assets:
-                take(item, recv_ns, mono_ns)
+            if isinstance(item, Control):
+                self._control(item, mono_ns)
+            else:
+                self._live(one, item, mono_ns)
+                self._take(item, recv_ns, mono_ns)
 
-    def take(tick: Tick, recv_ns: int, mono_ns: int) -> None:
-        key = f"{tick.kind}/{tick.asset}"
-        added = seen.setdefault(key, PriceBuffer(HISTORY_NS)).add(tick.observed_ns, tick.value, mono_ns)
-        process.count(f"ticks.{added.value}")
-        if added in (Added.SAME, Added.TOO_OLD):
-            return  # known already: a repeated value is no sign of life
-        process.count("ticks")
+    async def _say(self, one: OpenLine, text: str) -> None:
+        await one.link.send(text)
+
+    def _control(self, control: Control, mono_ns: int) -> None:
+        self.process.count(f"control.{control.kind}")
+        if control.kind == "gap":
+            self.process.count("missed", control.missed)
+        if control.kind not in ("error", "gap", "other"):
+            return
+        times = self._burst.note(f"{control.kind} {control.text[:40]}", mono_ns)
+        if times is not None:
+            self.process.log.warning("venue_says", kind=control.kind, text=control.text, times=times)
+
+    def _live(self, one: OpenLine, tick: Tick, mono_ns: int) -> None:
+        """News of a series: a newer stamp with another value. A stuck relay repeats one of the two."""
+        key = series_key(tick.kind, tick.asset)
+        stamp_ns, value = one.moved.get(key, (0, 0))
+        if tick.backfill or tick.observed_ns <= stamp_ns:
+            return
+        one.moved[key] = (tick.observed_ns, tick.value)
+        if tick.value != value:
+            one.link.silence.heard(key, mono_ns)
+
+    def _take(self, tick: Tick, recv_ns: int, mono_ns: int) -> None:
+        key = series_key(tick.kind, tick.asset)
+        if key not in self.carried:
+            self.process.count("ticks.not_ours")
+            return
+        buffer = self._seen.setdefault(key, PriceBuffer(HISTORY_NS))
+        added = buffer.add(tick.observed_ns, tick.value, mono_ns)
+        self.process.count(f"ticks.{added.value}")
+        if added is Added.TOO_OLD:
+            return
+        if added is Added.SAME:
+            # Known already and no sign of life; but whoever audits the routes must see a clock that stands.
+            if not tick.backfill and self._stands_still(key, buffer, tick, mono_ns):
+                self._publish(tick, recv_ns)
+            return
+        self.process.count("ticks")
         if added is Added.NEW and not tick.backfill:
-            silence.heard(key, mono_ns)
-            if key in ages:
-                ages[key].touch()
-            process.facts[f"lag_ms.{key}"] = str((recv_ns - tick.observed_ns) // 1_000_000)
-        history.add(
-            process.publisher.publish(
-                f"tick.{tick.asset}.{tick.kind}.{tick.route}",
-                tick,
-                ts_event_ns=tick.observed_ns,
-                ts_recv_ns=recv_ns,
-            )
+            if key in self._ages:
+                self._ages[key].touch()
+            self.process.facts[f"lag_ms.{key}"] = str((recv_ns - tick.observed_ns) // MILLISECOND)
+        self._history.add(self._publish(tick, recv_ns))
+
+    def _stands_still(self, key: str, buffer: PriceBuffer, tick: Tick, mono_ns: int) -> bool:
+        latest = buffer.latest()
+        if latest is None or tick.observed_ns != latest.observed_ns:
+            return False
+        if mono_ns - latest.mono_ns < REPEAT_AFTER_NS:
+            return False
+        if mono_ns - self._repeated.get(key, 0) < REPEAT_EVERY_NS:
+            return False
+        self._repeated[key] = mono_ns
+        return True
+
+    def _publish(self, tick: Tick, recv_ns: int) -> Envelope:
+        return self.process.publisher.publish(
+            f"tick.{tick.asset}.{tick.kind}.{tick.route}",
+            tick,
+            ts_event_ns=tick.observed_ns,
+            ts_recv_ns=recv_ns,
         )
 
-    def on_state(up: bool, text: str) -> None:
-        process.set_state("ready" if up else "degraded", text)
-        process.set_count("reconnects", link.reconnects)
-        process.set_count("zombies", link.zombies)
+    async def _back_fill(self) -> None:
+        """Ask for the seconds that were missed while no line was open."""
+        back_fill = self.route.back_fill
+        assert back_fill is not None
+        now_ns = self.process.clock.wall_ns()
+        for key in self.route.series:
+            latest = self._seen[key].latest() if key in self._seen else None
+            since_ns = latest.observed_ns + SECOND if latest else now_ns - FIRST_BACK_FILL_NS
+            since_ns = max(since_ns, now_ns - HISTORY_NS)
+            if since_ns >= now_ns:
+                continue
+            try:
+                ticks = await back_fill(key, since_ns, now_ns)
+            except FeedError as error:
+                self.process.count("back_fill.failed")
+                self.process.log.warning("back_fill_failed", series=key, why=str(error))
+                return
+            for tick in ticks:
+                self._take(tick, self.process.clock.wall_ns(), self.process.clock.mono_ns())
+            self.process.count("back_fill.ticks", len(ticks))
 
-    link = Link(
-        url=config.venue.rtds_url,
-        greeting=lambda: rtds.subscriptions(config.oracles.kinds),
-        on_frame=on_frame,
-        silence=silence,
-        ping=rtds.PING,
-        ping_every_s=5.0,
-        max_bytes=rtds.MAX_FRAME_BYTES,
-        on_state=on_state,
-    )
-    try:
-        await keep_connected(link, process.clock, log)
-    finally:
-        raw.close()
+    def _on_state(self, one: OpenLine, up: bool, text: str) -> None:
+        one.up, one.text = up, text
+        self.process.set_count("reconnects", sum(line.link.reconnects for line in self.lines))
+        self.process.set_count("zombies", sum(line.link.zombies for line in self.lines))
+        self._show()
+
+    def _show(self) -> None:
+        troubles = [one.text for one in self.lines if not one.up]
+        if troubles:
+            self.process.set_state("degraded", "; ".join(troubles))
+        else:
+            self.process.set_state("ready", "; ".join(one.text for one in self.lines))
 
 
 class History:
@@ -118,15 +293,13 @@ class History:
         return self._held
 
 
-ROUTES = {"rtds": oracle_rtds}
-
-
 def main() -> None:
     """Run the route named on the command line."""
-    route = sys.argv[1] if len(sys.argv) == 2 else ""
-    if route not in ROUTES:
-        sys.exit(f"usage: python -m procs.oracle {'|'.join(ROUTES)}")
-    run(f"oracle-{route}", ROUTES[route])
+    names: tuple[RouteName, ...] = get_args(RouteName)
+    name = next((known for known in names if sys.argv[1:] == [known]), None)
+    if name is None:
+        sys.exit(f"usage: python -m procs.oracle {'|'.join(names)}")
+    run(f"oracle-{name}", lambda process: oracle(process, name))
 
 
 if __name__ == "__main__":

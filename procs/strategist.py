@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 
 from common.core import engine
 from common.core.decision_state import (
+    AskPosture,
     Effect,
     Event,
     ForgetWindow,
     Incomplete,
+    PublishAudit,
     PublishVerdict,
     PublishView,
     RaiseAlert,
@@ -21,8 +23,22 @@ from common.core.decision_state import (
     SubmitAnswered,
 )
 from common.core.moment import Moment
+from common.core.route_rule import WHO, exchange_views, route_reports
 from common.errors import CallRefused, CallTimedOut
-from common.messages import Answer, BookState, Command, Envelope, Request, Submit, Verdict, Why, WhyReport
+from common.messages import (
+    Answer,
+    BookState,
+    Command,
+    Envelope,
+    OraclesReport,
+    ReadOracles,
+    Request,
+    SetPosture,
+    Submit,
+    Verdict,
+    Why,
+    WhyReport,
+)
 from common.runtime.calls import call
 from common.runtime.shell import Process, run
 from common.units import SECOND
@@ -59,6 +75,12 @@ async def strategist(process: Process) -> None:
                 process.publisher.publish(f"view.{view.window}", view, keep=True)
             case SendOrder(submit):
                 process.spawn(deliver(submit), name=f"submit {submit.intent_id}")
+            case PublishAudit(audit):
+                process.publisher.publish(
+                    f"oracles.{audit.asset}.{audit.kind}", audit, ts_event_ns=audit.second_ns, keep=True
+                )
+            case AskPosture(posture, reason):
+                process.spawn(ask_posture(SetPosture(posture=posture, reason=reason, who=WHO)), "posture")
             case RaiseAlert(alert):
                 process.log.warning(alert.code, text=alert.text)
                 process.publisher.publish(f"alert.{alert.code}", alert)
@@ -66,6 +88,14 @@ async def strategist(process: Process) -> None:
                 history.pop(window, None)
                 process.publisher.forget(f"verdict.{window}")
                 process.publisher.forget(f"view.{window}")
+
+    async def ask_posture(wish: SetPosture) -> None:
+        """Let the posture follow from the routes; when nobody answers the engine asks again."""
+        process.log.warning("routes_ask", posture=wish.posture, reason=wish.reason)
+        try:
+            await call(process.ctx, process.run_dir, "executor", ROLE, wish, clock=process.clock)
+        except (CallTimedOut, CallRefused) as error:
+            process.log.warning("posture_not_changed", why=str(error))
 
     async def deliver(submit: Submit) -> None:
         deadline = submit.decided_mono_ns + state.strategy.order_life_ns
@@ -106,7 +136,15 @@ async def strategist(process: Process) -> None:
         views = [held.view for name in names if (held := state.windows.get(name)) and held.view]
         return WhyReport(verdicts=tuple(verdicts), views=tuple(views))
 
+    def answer_oracles(_command: Command, _request: Request) -> Answer:
+        audits = tuple(audit for _, audit in sorted(state.routes.newest.items()))
+        moment = Moment(process.clock.wall_ns(), process.clock.mono_ns())
+        return OraclesReport(
+            routes=route_reports(state), audits=audits, exchanges=exchange_views(state, moment)
+        )
+
     process.responder.on(Why, answer_why)
+    process.responder.on(ReadOracles, answer_oracles)
     process.set_state("ready", "")
     while not process.stopping.is_set():
         envelopes = await subscriber.receive()

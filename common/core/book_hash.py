@@ -5,7 +5,46 @@ bearing their timestamp, so callers compare once the timestamp has moved on.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+
+class BegunHash:
+    """A book's hash up to the last trade price, so that several of those can be tried cheaply."""
+
+    def __init__(self, text: str) -> None:
+        # What is no text at all (half a surrogate pair) matches nothing, whatever it is replaced by.
+        self._begun = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False)
+
+    def with_last_trade(self, last_trade_price: str, version: str | None = None) -> str:
+        """The finished SHA-1 hex."""
+        finished = self._begun.copy()
+        tail = f',"version":"{version}"' if version is not None else ""
+        finished.update(f'{last_trade_price}"{tail}}}'.encode())
+        return finished.hexdigest()
+
+
+def begin_hash(
+    market: str,
+    asset_id: str,
+    timestamp: str,
+    bids: Iterable[str],
+    asks: Iterable[str],
+    min_order_size: str,
+    tick_size: str,
+    neg_risk: bool,
+) -> BegunHash:
+    """Hash all that precedes the last trade price; the levels are ``level_text`` in wire order."""
+    return BegunHash(
+        f'{{"market":"{market}","asset_id":"{asset_id}","timestamp":"{timestamp}","hash":"",'
+        f'"bids":[{",".join(bids)}],"asks":[{",".join(asks)}],'
+        f'"min_order_size":"{min_order_size}","tick_size":"{tick_size}",'
+        f'"neg_risk":{"true" if neg_risk else "false"},"last_trade_price":"'
+    )
+
+
+def level_text(price: str, size: str) -> str:
+    """One level as it is hashed, of the wire's own text."""
+    return f'{{"price":"{price}","size":"{size}"}}'
 
 
 def book_hash(
@@ -27,15 +66,14 @@ def book_hash(
     (both tokens share it), three decimals, empty before the first trade. ``version`` is given only for
     markets whose books carry it (v2).
     """
-    tail = f',"version":"{version}"' if version is not None else ""
-    text = (
-        f'{{"market":"{market}","asset_id":"{asset_id}","timestamp":"{timestamp}","hash":"",'
-        f'"bids":[{_levels(bids)}],"asks":[{_levels(asks)}],'
-        f'"min_order_size":"{min_order_size}","tick_size":"{tick_size}",'
-        f'"neg_risk":{"true" if neg_risk else "false"},"last_trade_price":"{last_trade_price}"{tail}}}'
+    begun = begin_hash(
+        market,
+        asset_id,
+        timestamp,
+        [level_text(price, size) for price, size in bids],
+        [level_text(price, size) for price, size in asks],
+        min_order_size,
+        tick_size,
+        neg_risk,
     )
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def _levels(levels: Sequence[tuple[str, str]]) -> str:
-    return ",".join([f'{{"price":"{price}","size":"{size}"}}' for price, size in levels])
+    return begun.with_last_trade(last_trade_price, version)

@@ -7,6 +7,7 @@ import msgspec
 from common.core import passport
 from common.core.portfolio import Reservation
 from common.core.price_buffer import PriceBuffer
+from common.core.route_audit import RouteAudits
 from common.core.settings import RiskLimits, StrategySettings
 from common.messages import (
     AccountState,
@@ -15,7 +16,9 @@ from common.messages import (
     Envelope,
     MarketState,
     PositionState,
+    Posture,
     PostureState,
+    RouteAudit,
     Submit,
     Tick,
     Verdict,
@@ -54,12 +57,23 @@ class RaiseAlert(msgspec.Struct, frozen=True):
     alert: Alert
 
 
+class PublishAudit(msgspec.Struct, frozen=True):
+    audit: RouteAudit
+
+
+class AskPosture(msgspec.Struct, frozen=True):
+    """The rule of the routes wants another posture; the executor has the last word."""
+
+    posture: Posture
+    reason: str
+
+
 class ForgetWindow(msgspec.Struct, frozen=True):
     window: str
 
 
 Event = Envelope | Incomplete | SubmitAnswered
-Effect = PublishVerdict | PublishView | SendOrder | RaiseAlert | ForgetWindow
+Effect = PublishVerdict | PublishView | PublishAudit | SendOrder | AskPosture | RaiseAlert | ForgetWindow
 
 
 @dataclass(slots=True)
@@ -78,6 +92,10 @@ class Window:
     view_mono_ns: int = 0
     judged: bool = False
     """The official outcome has been compared with the predicted one."""
+    witness_judged: bool = False
+    """The venue's own strike has been compared with ours."""
+    contradicted: bool = False
+    """The venue's services contradict each other about the outcome; said once."""
 
 
 @dataclass(slots=True)
@@ -88,9 +106,11 @@ class State:
     limits: RiskLimits
     windows: dict[str, Window] = field(default_factory=dict)
     books: dict[str, BookState] = field(default_factory=dict)
-    series: dict[str, dict[str, PriceBuffer]] = field(default_factory=dict)
-    first_values: dict[tuple[str, str, int], Tick] = field(default_factory=dict)
-    """First value of every instant that was corrected later: a strike is the first, not the last."""
+    series: dict[str, dict[str, dict[str, PriceBuffer]]] = field(default_factory=dict)
+    """By asset, kind and route."""
+    first_values: dict[tuple[str, str, str, int], Tick] = field(default_factory=dict)
+    """First value of every instant that a route corrected later: a strike is the first, not the last."""
+    routes: RouteAudits = field(default_factory=RouteAudits)
     incomplete: frozenset[str] = frozenset()
     posture: PostureState | None = None
     account: AccountState | None = None
@@ -105,7 +125,10 @@ class State:
             "verdicts": 0,
             "orders_sent": 0,
             "strike_disputes": 0,
+            "strikes_confirmed": 0,
+            "strikes_contradicted": 0,
             "outcomes_right": 0,
             "outcomes_wrong": 0,
+            "outcomes_contradicted": 0,
         }
     )

@@ -21,6 +21,8 @@ from common.core.decision_state import (
 from common.core.evaluation import evaluate, predicted_outcome
 from common.core.moment import Moment
 from common.core.price_buffer import Added, PriceBuffer
+from common.core.route_rule import audit_due, note_health, note_repeat
+from common.core.series import ranked
 from common.messages import (
     AccountState,
     Alert,
@@ -57,7 +59,7 @@ def _apply(state: State, envelope: Envelope, moment: Moment, effects: list[Effec
     body = envelope.body
     cause = envelope_id(envelope)
     if isinstance(body, Tick):
-        _tick(state, body, envelope, effects)
+        _tick(state, body, envelope, moment, effects)
         if moment.wall_ns - body.observed_ns > state.strategy.max_tick_age_ns:
             return  # history (a snapshot, a backfill) informs decisions and triggers none
         for window in list(state.windows.values()):
@@ -74,6 +76,8 @@ def _apply(state: State, envelope: Envelope, moment: Moment, effects: list[Effec
         if held is not None:
             evaluate(state, held, cause, moment, effects)
     elif isinstance(body, Heartbeat):
+        note_health(state, body, moment)
+        audit_due(state, moment, effects)
         _drop_old_windows(state, moment, effects)
         for window in list(state.windows.values()):
             evaluate(state, window, cause, moment, effects)
@@ -90,12 +94,14 @@ def _apply(state: State, envelope: Envelope, moment: Moment, effects: list[Effec
             held.entered = True
 
 
-def _tick(state: State, tick: Tick, envelope: Envelope, effects: list[Effect]) -> None:
-    kinds = state.series.setdefault(tick.asset, {})
-    buffer = kinds.setdefault(tick.kind, PriceBuffer(BUFFER_HORIZON_NS))
+def _tick(state: State, tick: Tick, envelope: Envelope, moment: Moment, effects: list[Effect]) -> None:
+    routes = state.series.setdefault(tick.asset, {}).setdefault(tick.kind, {})
+    buffer = routes.setdefault(tick.route, PriceBuffer(BUFFER_HORIZON_NS))
     before = buffer.at(tick.observed_ns)
     added = buffer.add(tick.observed_ns, tick.value, envelope.mono_ns)
-    key = (tick.asset, tick.kind, tick.observed_ns)
+    if added is Added.SAME:
+        note_repeat(state, tick, moment)
+    key = (tick.asset, tick.kind, tick.route, tick.observed_ns)
     if added is Added.CORRECTED and before is not None and key not in state.first_values:
         state.first_values[key] = msgspec.structs.replace(tick, e18=str(before))
         _bound_first_values(state, tick.observed_ns)
@@ -144,6 +150,7 @@ def _market(state: State, market: MarketState, moment: Moment, effects: list[Eff
         _latch_from_buffer(state, window, moment, effects)
     if market.outcome is not None and not window.judged:
         _judge(state, window, effects)
+    _hear_witnesses(state, window, effects)
 
 
 def _merged(old: MarketState, new: MarketState) -> MarketState:
@@ -154,22 +161,24 @@ def _merged(old: MarketState, new: MarketState) -> MarketState:
 
 
 def _latch_from_buffer(state: State, window: Window, moment: Moment, effects: list[Effect]) -> None:
+    """For a window that is discovered after its opening: by route, best first, the first value that came."""
     market = window.market
     kind = passport.settlement_kind(market)
-    buffer = state.series.get(market.asset, {}).get(kind) if kind else None
-    if buffer is None or kind is None:
+    routes = state.series.get(market.asset, {}).get(kind, {}) if kind else {}
+    if kind is None:
         return
-    value = buffer.at(market.start_ns)
-    if value is not None:
-        latest = Tick(
-            asset=market.asset, kind=kind, route="buffer", observed_ns=market.start_ns, e18=str(value)
-        )
-        first = state.first_values.get((market.asset, kind, market.start_ns))
-        if first is not None:
-            _latch(state, window, first, moment.wall_ns, effects)
-        _latch(state, window, latest, moment.wall_ns, effects)
-    if window.closing is None:
-        window.closing = buffer.at(market.end_ns)
+    for route in ranked(routes, state.strategy.routes):
+        value = routes[route].at(market.start_ns)
+        if value is not None:
+            first = state.first_values.get((market.asset, kind, route, market.start_ns))
+            if first is not None:
+                _latch(state, window, first, moment.wall_ns, effects)
+            tick = Tick(
+                asset=market.asset, kind=kind, route=route, observed_ns=market.start_ns, e18=str(value)
+            )
+            _latch(state, window, tick, moment.wall_ns, effects)
+        if window.closing is None:
+            window.closing = routes[route].at(market.end_ns)
 
 
 def _judge(state: State, window: Window, effects: list[Effect]) -> None:
@@ -191,6 +200,32 @@ def _judge(state: State, window: Window, effects: list[Effect]) -> None:
             )
         )
     )
+
+
+def _hear_witnesses(state: State, window: Window, effects: list[Effect]) -> None:
+    """Compare what the venue's services say: its strike with ours, its outcomes with each other."""
+    market, strike = window.market, window.strike
+    if not window.witness_judged and strike is not None and market.price_to_beat_e18 is not None:
+        window.witness_judged = True
+        price_to_beat = int(market.price_to_beat_e18)
+        if not passport.contradicted_by(strike, price_to_beat):
+            state.counts["strikes_confirmed"] += 1
+        else:
+            state.counts["strikes_contradicted"] += 1
+            text = (
+                f"{market.window}: the venue's price to beat is {price18_text(price_to_beat, places=6)}, "
+                f"our strike {price18_text(strike.value, places=6)} ({strike.kind} by {strike.route}); "
+                "ours stays, check the feed of the opening second"
+            )
+            effects.append(RaiseAlert(Alert(level="critical", code="strike-contradicted", text=text)))
+    told = {witness.outcome for witness in market.witnesses} | ({market.outcome} - {None})
+    if len(told) > 1 and not window.contradicted:
+        window.contradicted = True
+        state.counts["outcomes_contradicted"] += 1
+        said = ", ".join(f"{one.source} says {one.outcome}" for one in market.witnesses)
+        held = f"it stays {market.outcome}" if market.outcome else "nothing is settled until it agrees"
+        text = f"{market.window}: the venue contradicts itself: {said}; {held}"
+        effects.append(RaiseAlert(Alert(level="critical", code="outcome-contradicted", text=text)))
 
 
 def _order(state: State, order: OrderState) -> None:
@@ -226,5 +261,5 @@ def _drop_old_windows(state: State, moment: Moment, effects: list[Effect]) -> No
 
 
 def _bound_first_values(state: State, newest_ns: int) -> None:
-    for key in [key for key in state.first_values if newest_ns - key[2] > BUFFER_HORIZON_NS]:
+    for key in [key for key in state.first_values if newest_ns - key[3] > BUFFER_HORIZON_NS]:
         del state.first_values[key]

@@ -2,13 +2,13 @@
 
 import msgspec
 
-from common.core import lag, passport, risk
+from common.core import lag, passport, risk, route_rule
 from common.core.decision_state import Effect, PublishVerdict, PublishView, SendOrder, State, Window
 from common.core.matching import worst_case_usd6
 from common.core.moment import Moment
 from common.core.portfolio import Reservation
 from common.core.reference import Reference, reference
-from common.messages import BookState, Gate, Outcome, Submit, Verdict, WindowView
+from common.messages import Basis, BookState, Gate, Outcome, Submit, Verdict, WindowView
 from common.units import MILLISECOND
 
 VIEW_EVERY_NS = 250 * MILLISECOND
@@ -17,13 +17,17 @@ VIEW_EVERY_NS = 250 * MILLISECOND
 def evaluate(state: State, window: Window, cause: str, moment: Moment, effects: list[Effect]) -> None:
     """Judge one window now and append what follows: verdict, view, order."""
     market = window.market
-    gap = passport.incomplete(market, window.strike, moment)
     series = state.series.get(market.asset, {})
-    priced: Reference | str = (
-        reference(market, window.strike, series, state.strategy.families)
-        if window.strike is not None
-        else "no strike"
-    )
+    if passport.awaits_strike(market, window.strike, moment):
+        # Until it is certain that the strike never came, no stand-in speaks for the window.
+        priced: Reference | str = "no strike"
+    else:
+        priced = reference(
+            market, window.strike, series, state.strategy, moment, route_rule.unsound_routes(state)
+        )
+    gap = passport.untradable(market, moment)
+    if not gap and not (isinstance(priced, Reference) and priced.basis != "settlement"):
+        gap = passport.strike_gap(market, window.strike, moment)
     books: dict[Outcome, BookState | None] = {
         "up": state.books.get(market.token_up),
         "down": state.books.get(market.token_down),
@@ -35,13 +39,14 @@ def evaluate(state: State, window: Window, cause: str, moment: Moment, effects: 
         books,
         passport_gap=gap,
         entered=window.entered,
-        unsynced=", ".join(sorted(state.incomplete))
-        and f"gap not repaired: {', '.join(sorted(state.incomplete))}",
+        unsynced=_unsynced(state),
+        contradiction=route_rule.contradiction(state, market.asset, passport.settlement_kind(market), moment),
         moment=moment,
     )
     submit = None
     if decision != "no_trade":
-        submit, risk_gates = _wish(state, window, decision, cause, moment)
+        basis: Basis = priced.basis if isinstance(priced, Reference) else "settlement"
+        submit, risk_gates = _wish(state, window, decision, basis, cause, moment)
         gates += risk_gates
         if submit is None:
             decision = "no_trade"
@@ -62,7 +67,7 @@ def evaluate(state: State, window: Window, cause: str, moment: Moment, effects: 
 
 
 def _wish(
-    state: State, window: Window, decision: lag.Decision, cause: str, moment: Moment
+    state: State, window: Window, decision: lag.Decision, basis: Basis, cause: str, moment: Moment
 ) -> tuple[Submit | None, tuple[Gate, ...]]:
     """The order the strategy wants, if risk and the executor's known state allow it."""
     market = window.market
@@ -114,6 +119,7 @@ def _wish(
             decided_ns=moment.wall_ns,
             decided_mono_ns=moment.mono_ns,
             cause=cause,
+            basis=basis,
         ),
         gates,
     )
@@ -176,11 +182,27 @@ def _publish_view(
         predicted=predicted_outcome(window),
         outcome=market.outcome,
         refused=bool(market.refusals) or gap == passport.TOO_FAR_AHEAD,
+        strike_obtained_ns=strike.obtained_ns if strike else 0,
+        reference_route=priced.route if isinstance(priced, Reference) else "",
+        basis=priced.basis if isinstance(priced, Reference) else "settlement",
+        confidence_ppm=priced.confidence_ppm if isinstance(priced, Reference) else None,
+        price_to_beat_e18=market.price_to_beat_e18,
+        closing_e18=str(window.closing) if window.closing is not None else None,
+        witnesses=market.witnesses,
     )
     window.view_mono_ns = moment.mono_ns
     if view != window.view:
         window.view = view
         effects.append(PublishView(view))
+
+
+def _unsynced(state: State) -> str:
+    """Sources without which nothing is decided: one route may have a gap while another is whole."""
+    settling = {f"{route_rule.ROLE_PREFIX}{route}" for route in state.strategy.routes}
+    missing = {source for source in state.incomplete if not source.startswith(route_rule.ROLE_PREFIX)}
+    if settling <= state.incomplete:
+        missing |= settling
+    return f"gap not repaired: {', '.join(sorted(missing))}" if missing else ""
 
 
 def _best(levels: tuple[tuple[int, int], ...]) -> int | None:

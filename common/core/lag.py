@@ -7,7 +7,7 @@ evaluated where it can be, so that ``why`` can show all of them.
 
 from typing import Literal
 
-from common.core.moment import Moment
+from common.core.moment import Moment, input_age_ns
 from common.core.reference import Reference
 from common.core.settings import StrategySettings
 from common.messages import BookState, Gate, MarketState, Outcome
@@ -25,15 +25,18 @@ def decide(
     passport_gap: str,
     entered: bool,
     unsynced: str,
+    contradiction: str,
     moment: Moment,
 ) -> tuple[Decision, tuple[Gate, ...]]:
     """Judge one window now; ``no_trade`` unless every gate passed.
 
-    ``passport_gap`` and ``unsynced`` are reasons (empty: none); ``reference`` is a reason when there is none.
+    ``passport_gap``, ``unsynced`` and ``contradiction`` (what is wrong with the oracle's routes) are reasons,
+    empty when there is none; ``reference`` is a reason when there is no reference.
     """
     gates = [
         Gate("passport", passport_gap or "complete", "complete", not passport_gap),
         Gate("input complete", unsynced or "complete", "complete", not unsynced),
+        Gate("oracle routes", contradiction or "agree", "agree", not contradiction),
         Gate("one entry per window", "entered" if entered else "none yet", "none yet", not entered),
     ]
     gates += _reference_gates(settings, market, reference, moment)
@@ -49,11 +52,6 @@ def decide(
 def price_cap(settings: StrategySettings, tick4: int) -> int:
     """The highest price on the market's grid that is still less than the rule's limit (1e-4 $)."""
     return (settings.max_price4 - 1) // tick4 * tick4
-
-
-def input_age_ns(observed_ns: int, mono_ns: int, moment: Moment) -> int:
-    """Age of an input: by its own stamp or since it reached us, whichever is older."""
-    return max(moment.wall_ns - observed_ns, moment.mono_ns - mono_ns)
 
 
 def _reference_gates(

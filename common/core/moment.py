@@ -8,3 +8,8 @@ class Moment(NamedTuple):
 
     wall_ns: int
     mono_ns: int
+
+
+def input_age_ns(observed_ns: int, mono_ns: int, moment: Moment) -> int:
+    """Age of an input: by its own stamp or since it reached us, whichever is older."""
+    return max(moment.wall_ns - observed_ns, moment.mono_ns - mono_ns)

@@ -39,6 +39,8 @@ from common.messages import Alert, MarketState, OrderState, PostureState, Submit
 from common.units import MILLISECOND, SECOND, price4_text
 
 OWN_NAME = "executor"
+ROUTES = "routes"
+"""Who asks when posture follows from the oracle routes (``common.core.route_rule``)."""
 KEEP_MARKETS_NS = 3600 * SECOND
 _STRIKE_IS_THE_STRATEGISTS_PART = passport.Strike(1, "spot", "", 0, 0)
 
@@ -118,6 +120,7 @@ def _submitted(state: State, event: Submitted, moment: Moment) -> Result:
             fee_usd6=0,
             created_ns=moment.wall_ns,
             updated_ns=moment.wall_ns,
+            basis=submit.basis,
         ),
         strategy=submit.strategy,
         worst_usd6=worst,
@@ -145,6 +148,8 @@ def _refused_before_risk(
         )
     if submit.stake_usd6 <= 0 or submit.limit4 <= 0:
         return Refuse("malformed", "stake and limit must be more than nothing")
+    if state.strategy.live and submit.basis != "settlement":
+        return Refuse("proxy", f"{submit.basis}: an exchange's price never decides about real money")
     age_ns = moment.mono_ns - submit.decided_mono_ns
     if not 0 <= age_ns <= state.strategy.order_life_ns:
         life = state.strategy.order_life_ns // MILLISECOND
@@ -226,6 +231,8 @@ def _refused_by_risk(state: State, submit: Submit, worst_usd6: int, moment: Mome
 
 def _posture_asked(state: State, posture: PostureState, request_id: str) -> Result:
     now = state.posture
+    if posture.who == ROUTES and not _routes_may(now, posture):
+        return state, [Refuse("posture", f"{now.posture} by {now.who} is not the routes' to change")]
     if (now.posture, now.reason, now.who) == (
         posture.posture,
         posture.reason,
@@ -237,6 +244,13 @@ def _posture_asked(state: State, posture: PostureState, request_id: str) -> Resu
         PublishPosture(posture),
         Accept(posture.posture),
     ]
+
+
+def _routes_may(now: PostureState, asked: PostureState) -> bool:
+    """The rule of the oracle routes only tightens, and lifts nothing but what it set itself."""
+    if asked.posture == "trading":
+        return now.posture == "no-new-orders" and now.who == ROUTES
+    return asked.posture == "no-new-orders" and now.posture == "trading"
 
 
 def _halted(state: State, reason: str, code: str, moment: Moment, *, saved: bool = True) -> Result:

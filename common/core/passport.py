@@ -7,11 +7,15 @@ The strike is the settlement stream's value stamped exactly at the opening insta
 import msgspec
 
 from common.core.moment import Moment
+from common.core.series import same_value
 from common.messages import MarketState, Outcome, SeriesKind, Tick
 from common.units import SECOND
 
 OPENING_GRACE_NS = 10 * SECOND
 """99 % of ticks arrive within 2.3 s of their stamp; one absent for this long is called missing."""
+
+WITNESS_PARTS = 10**7
+"""The venue's strike agrees with ours when they differ by less than a ten-millionth."""
 
 TOO_FAR_AHEAD = "neither the current nor the next window"
 
@@ -50,7 +54,7 @@ def latch(strike: Strike | None, tick: Tick, obtained_ns: int) -> tuple[Strike, 
     """Latch once: the first value stays; a different later one only counts. True when it was disputed."""
     if strike is None:
         return Strike(tick.value, tick.kind, tick.route, tick.observed_ns, obtained_ns), False
-    if tick.value == strike.value:
+    if same_value(tick.value, strike.value):
         return strike, False
     return msgspec.structs.replace(strike, disputes=strike.disputes + 1), True
 
@@ -60,9 +64,8 @@ def too_far_ahead(market: MarketState, wall_ns: int) -> bool:
     return market.start_ns - wall_ns > market.end_ns - market.start_ns
 
 
-def incomplete(market: MarketState, strike: Strike | None, moment: Moment) -> str:
-    """Why this window may not be traded now, as one sentence; empty when its passport is complete."""
-    opens_in = market.start_ns - moment.wall_ns
+def untradable(market: MarketState, moment: Moment) -> str:
+    """Why the venue's half of the passport, or the hour, forbids trading; empty when neither does."""
     if too_far_ahead(market, moment.wall_ns):
         return TOO_FAR_AHEAD
     if market.refusals:
@@ -75,13 +78,36 @@ def incomplete(market: MarketState, strike: Strike | None, moment: Moment) -> st
         return "the window has ended"
     if not market.accepting:
         return "the venue does not accept orders for it"
-    if opens_in > 0:
+    if moment.wall_ns < market.start_ns:
         return "not open yet"
-    if strike is None:
-        if opens_in > -OPENING_GRACE_NS:
-            return "waiting for the settlement tick of the opening second"
-        return "the settlement tick of the opening second never came: no strike"
     return ""
+
+
+def strike_gap(market: MarketState, strike: Strike | None, moment: Moment) -> str:
+    """Why there is no strike, as one sentence; empty when there is one."""
+    if strike is not None:
+        return ""
+    if awaits_strike(market, strike, moment):
+        return "waiting for the settlement tick of the opening second"
+    return "the settlement tick of the opening second never came: no strike"
+
+
+def awaits_strike(market: MarketState, strike: Strike | None, moment: Moment) -> bool:
+    """Whether the settlement tick of the opening second may still come."""
+    return strike is None and moment.wall_ns - market.start_ns < OPENING_GRACE_NS
+
+
+def incomplete(market: MarketState, strike: Strike | None, moment: Moment) -> str:
+    """Why this window may not be traded now, as one sentence; empty when its passport is complete."""
+    return untradable(market, moment) or strike_gap(market, strike, moment)
+
+
+def contradicted_by(strike: Strike, price_to_beat: int) -> bool:
+    """Whether the venue's own strike is another value than ours.
+
+    It is published rounded; two neighbouring seconds differ by far more than ``WITNESS_PARTS`` allows.
+    """
+    return abs(strike.value - price_to_beat) * WITNESS_PARTS > strike.value
 
 
 def winner(strike: int, close: int) -> Outcome:

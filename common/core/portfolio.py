@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from common.errors import InvariantBroken
-from common.messages import Fill, Outcome, PositionState
+from common.messages import Basis, Fill, Outcome, PositionState
 
 PositionKey = tuple[str, Outcome]
 """(window, outcome)"""
@@ -35,9 +35,9 @@ class Exposure(msgspec.Struct, frozen=True):
 
 
 def apply_fill(
-    positions: Mapping[PositionKey, PositionState], fill: Fill, end_ns: int
+    positions: Mapping[PositionKey, PositionState], fill: Fill, end_ns: int, basis: Basis = "settlement"
 ) -> dict[PositionKey, PositionState]:
-    """The positions after one buy; ``end_ns`` is the end of the fill's window.
+    """The positions after one buy; ``end_ns`` is the end of the fill's window, ``basis`` what judged it.
 
     Raises InvariantBroken when the position is settled or belongs to another token.
     """
@@ -54,6 +54,7 @@ def apply_fill(
             fee_usd6=0,
             end_ns=end_ns,
             settled=False,
+            basis=basis,
         )
     if held.settled:
         raise InvariantBroken(

@@ -13,6 +13,7 @@ import msgspec
 from common.units import SECOND, ceil_div
 
 _DROP_AT_LEAST = 256
+LONGEST_RUN = 120
 
 
 class Added(Enum):
@@ -93,6 +94,25 @@ class PriceBuffer:
             return self._values[index]
         return None
 
+    def observation_at(self, instant_ns: int) -> Observation | None:
+        """The observation stamped exactly ``instant_ns``."""
+        index = bisect_left(self._stamps, instant_ns, self._first)
+        found = index < len(self._stamps) and self._stamps[index] == instant_ns
+        return self._observation(index) if found else None
+
+    def unchanged_since(self, instant_ns: int) -> Observation | None:
+        """The first of the equal values in a row that ends with the last one at or before ``instant_ns``.
+
+        Looks back at most ``LONGEST_RUN`` observations: whoever asks has called it stale long before.
+        """
+        end = bisect_right(self._stamps, instant_ns, self._first) - 1
+        if end < self._first:
+            return None
+        start = end
+        while start > max(self._first, end - LONGEST_RUN) and self._values[start - 1] == self._values[end]:
+            start -= 1
+        return self._observation(start)
+
     def as_of(self, instant_ns: int) -> Observation | None:
         """The last observation at or before ``instant_ns``."""
         index = bisect_right(self._stamps, instant_ns, self._first) - 1
@@ -102,6 +122,19 @@ class PriceBuffer:
         """The first held observation at or after ``instant_ns``."""
         index = bisect_left(self._stamps, instant_ns, self._first)
         return self._observation(index) if index < len(self._stamps) else None
+
+    def held_mean(self, from_ns: int, to_ns: int, hold_ns: int) -> Mean:
+        """As ``mean``, of a series without a beat: each whole second counts with its last value before it.
+
+        A value is held for at most ``hold_ns``; a second that nothing reaches is missing.
+        """
+        values = []
+        seconds = range(from_ns // SECOND + 1, to_ns // SECOND + 1)
+        for second in seconds:
+            found = self.as_of(second * SECOND)
+            if found is not None and second * SECOND - found.observed_ns <= hold_ns:
+                values.append(found.value)
+        return Mean(sum(values), len(values), len(seconds) - len(values))
 
     def mean(self, from_ns: int, to_ns: int) -> Mean:
         """Sum and count of the observations with ``from_ns < observed <= to_ns``, each of equal weight.

@@ -16,6 +16,12 @@ class StrategySettings(msgspec.Struct, frozen=True):
     stake_usd6: int = 10_000_000
     families: tuple[str, ...] = ("chainlink",)
     """Price families a window may be judged by, best first; each is only ever compared with itself."""
+    routes: tuple[str, ...] = ("chainlink", "polybolt", "rtds")
+    """Oracle routes by rank, best first."""
+    max_divergence_ppm: int = 50
+    """Values of one second on two routes that differ by more than this contradict each other."""
+    live: bool = False
+    """Real money: then nothing but the settling family judges a window."""
     max_tick_age_ns: int = 5_000_000_000
     """Oracle data older than this, since it reached us or since its own stamp, decides nothing."""
     max_book_age_ns: int = 10_000_000_000

@@ -16,11 +16,13 @@ class Backoff:
     """Waits of one connection; the randomness is handed in."""
 
     random: Random = field(default_factory=Random)
+    first_s: float = FIRST_S
+    cap_s: float = CAP_S
     attempts: int = 0
 
     def next_wait_s(self, *, at_least_s: float = 0.0) -> float:
         """The wait before the next attempt: half fixed, half random, so that many clients spread out."""
-        ceiling = min(CAP_S, FIRST_S * GROWTH**self.attempts)
+        ceiling = min(self.cap_s, self.first_s * GROWTH**self.attempts)
         # Exponents stay small: the cap is reached long before.
         self.attempts = min(self.attempts + 1, 16)
         return max(at_least_s, ceiling / 2 + self.random.uniform(0, ceiling / 2))

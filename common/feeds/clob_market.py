@@ -30,6 +30,8 @@ class BookSnapshot(msgspec.Struct, frozen=True, tag_field="t", tag="book"):
     market: str
     token: str
     at_ns: int
+    stamp: str
+    """``at_ns`` as the wire has it."""
     hash: str
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
@@ -37,8 +39,14 @@ class BookSnapshot(msgspec.Struct, frozen=True, tag_field="t", tag="book"):
     wire_asks: tuple[tuple[str, str], ...]
     tick4: int | None
     """None: a refresh that left it out."""
+    wire_tick: str | None
     last_trade4: int | None
+    wire_last_trade: str | None
+    """None: a refresh that left it out; empty: before the first trade."""
     version: str
+    min_order_size: str | None = None
+    """Only REST books tell it."""
+    neg_risk: bool = False
 
 
 class LevelChange(msgspec.Struct, frozen=True):
@@ -48,6 +56,8 @@ class LevelChange(msgspec.Struct, frozen=True):
     side: Literal["bid", "ask"]
     price4: int
     size6: int
+    wire_price: str
+    wire_size: str
     hash: str
     best_bid4: int | None
     best_ask4: int | None
@@ -58,6 +68,8 @@ class PriceChanges(msgspec.Struct, frozen=True, tag_field="t", tag="price_change
 
     market: str
     at_ns: int
+    stamp: str
+    """``at_ns`` as the wire has it."""
     changes: tuple[LevelChange, ...]
 
 
@@ -164,6 +176,16 @@ def parse_frame(text: str | bytes) -> tuple[MarketEvent, ...]:
     return (*events, *(Quiet("refused", str(refusal)) for refusal in refusals))
 
 
+def parse_book(document: object) -> BookSnapshot:
+    """The book of a REST answer; raises FrameRefused with the reason when it is none."""
+    if not isinstance(document, dict):
+        raise FrameRefused("not-an-object", type(document).__name__)
+    try:
+        return _book(document)
+    except NotANumber as error:
+        raise FrameRefused("number", str(error)) from None
+
+
 def _event(item: object) -> MarketEvent:
     if not isinstance(item, dict):
         raise FrameRefused("not-an-object", type(item).__name__)
@@ -187,18 +209,25 @@ def _book(item: Mapping[str, object]) -> BookSnapshot:
         raise FrameRefused("unknown-version", str(version)[:40])
     bids, wire_bids = _levels(item.get("bids"), "bids")
     asks, wire_asks = _levels(item.get("asks"), "asks")
+    tick, last_trade = item.get("tick_size"), item.get("last_trade_price")
+    at_ns, stamp = _stamp(item)
     return BookSnapshot(
         market=_text(item, "market"),
         token=_text(item, "asset_id"),
-        at_ns=_stamp_ns(item),
+        at_ns=at_ns,
+        stamp=stamp,
         hash=_text(item, "hash", ""),
         bids=bids,
         asks=asks,
         wire_bids=wire_bids,
         wire_asks=wire_asks,
-        tick4=_tick4(item["tick_size"]) if item.get("tick_size") is not None else None,
-        last_trade4=_last4(item.get("last_trade_price")),
+        tick4=_tick4(tick) if tick is not None else None,
+        wire_tick=_plain(tick) if tick is not None else None,
+        last_trade4=_last4(last_trade),
+        wire_last_trade=_plain(last_trade) if last_trade is not None else None,
         version=str(version),
+        min_order_size=_text(item, "min_order_size", "") or None,
+        neg_risk=item.get("neg_risk") is True,
     )
 
 
@@ -206,7 +235,8 @@ def _price_changes(item: Mapping[str, object]) -> PriceChanges:
     entries = item.get("price_changes")
     if not isinstance(entries, list):
         raise FrameRefused("price_changes", "missing or not a list")
-    return PriceChanges(_text(item, "market"), _stamp_ns(item), tuple(_change(entry) for entry in entries))
+    market, (at_ns, stamp) = _text(item, "market"), _stamp(item)
+    return PriceChanges(market, at_ns, stamp, tuple(_change(entry) for entry in entries))
 
 
 def _change(entry: object) -> LevelChange:
@@ -215,11 +245,14 @@ def _change(entry: object) -> LevelChange:
     side = entry.get("side")
     if side not in ("BUY", "SELL"):
         raise FrameRefused("side", str(side)[:20])
+    price, size = _plain(entry.get("price")), _plain(entry.get("size"))
     return LevelChange(
         token=_text(entry, "asset_id"),
         side="bid" if side == "BUY" else "ask",
-        price4=_price4(entry.get("price")),
-        size6=_size6(entry.get("size")),
+        price4=_price4(price),
+        size6=_size6(size),
+        wire_price=price,
+        wire_size=size,
         hash=_text(entry, "hash", ""),
         best_bid4=_best4(entry.get("best_bid")),
         best_ask4=_best4(entry.get("best_ask")),
@@ -358,13 +391,18 @@ def _texts(values: object) -> tuple[str, ...]:
 
 
 def _stamp_ns(item: Mapping[str, object]) -> int:
+    return _stamp(item)[0]
+
+
+def _stamp(item: Mapping[str, object]) -> tuple[int, str]:
+    """The instant, and the wire's own text of it."""
     stamp = item.get("timestamp")
     if not isinstance(stamp, str) or not stamp.isascii() or not stamp.isdigit() or len(stamp) > 15:
         raise FrameRefused("timestamp", f"{str(stamp)[:20]!r} is not milliseconds as text")
     stamp_ns = int(stamp) * MILLISECOND
     if stamp_ns >= 2**63:
         raise FrameRefused("timestamp", f"{stamp} is not milliseconds of this time")
-    return stamp_ns
+    return stamp_ns, stamp
 
 
 def _compact(message: Mapping[str, object]) -> str:

@@ -2,11 +2,12 @@
 
 Alive means data, per key (a series, a token), on the monotonic clock: an open socket that answers pings and
 brings nothing is a zombie and is made anew. The loop never ends because a remote is down; it ends with
-DataStale when connections are made but all watched data stays away.
+DataStale when connections are made but all watched data stays away, or with FeedRefused when the other end
+refuses us for good.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -70,11 +71,16 @@ class Link:
     on_frame: OnFrame
     silence: Silence
     ping: str = "PING"
+    """Text that keeps the other end talking; empty where it needs none."""
     ping_every_s: float = 5.0
     max_bytes: int = 8 << 20
     on_state: Callable[[bool, str], None] = lambda _up, _text: None
     """Told whether the feed is connected, and one sentence about it."""
     on_open: Callable[[], None] = lambda: None
+    headers: Callable[[], Mapping[str, str]] = dict
+    """Headers of the handshake, made anew for each (a signature has its time in it)."""
+    on_refusal: Callable[[int], float] = lambda _code: 0.0
+    """Given an HTTP status (below 1000) or a close code: the least wait in seconds; may raise FeedRefused."""
     backoff: Backoff = field(default_factory=Backoff)
     socket: ClientConnection | None = None
     reconnects: int = 0
@@ -112,6 +118,7 @@ async def keep_connected(link: Link, clock: Clock, log: structlog.typing.Filteri
                 link.url,
                 # A proxy of the environment is for the internet, never for this host.
                 proxy=None if urlsplit(link.url).hostname in LOOPBACK else True,
+                additional_headers=dict(link.headers()),
                 user_agent_header=USER_AGENT,
                 compression=None,
                 open_timeout=OPEN_TIMEOUT_S,
@@ -124,13 +131,18 @@ async def keep_connected(link: Link, clock: Clock, log: structlog.typing.Filteri
                 why = await _converse(link, socket, clock)
         except InvalidStatus as refusal:
             why = f"HTTP status {refusal.response.status_code}"
-            wait_at_least = _retry_after_s(refusal.response.headers.get("Retry-After"))
+            wait_at_least = max(
+                _retry_after_s(refusal.response.headers.get("Retry-After")),
+                link.on_refusal(refusal.response.status_code),
+            )
         except InvalidHandshake as refusal:
             why = f"handshake failed: {refusal}"
         except TimeoutError:
             why = f"no answer within {OPEN_TIMEOUT_S:g} s"
         except ConnectionClosed as closed:
             why = _closing(closed)
+            if closed.rcvd is not None:
+                wait_at_least = link.on_refusal(closed.rcvd.code)
         except WebSocketException as error:
             why = f"cannot follow where it leads: {error}"
         except ValueError as error:
@@ -194,7 +206,7 @@ async def _read(link: Link, socket: ClientConnection, clock: Clock) -> None:
 
 
 async def _ping(link: Link, socket: ClientConnection) -> None:
-    while True:
+    while link.ping:
         await asyncio.sleep(link.ping_every_s)
         await socket.send(link.ping)
 

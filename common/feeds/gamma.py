@@ -83,6 +83,14 @@ def clob_condition_id(condition_id: str) -> str:
     return condition_id.lower() + "00" if len(condition_id) == 64 else condition_id.lower()
 
 
+def outcome_order(market: Json) -> tuple[Outcome, Outcome] | None:
+    """The market's order of Up and Down, which all its lists follow; None when it has other outcomes."""
+    names = _listed(market.get("outcomes"))
+    if names == ["Up", "Down"]:
+        return "up", "down"
+    return ("down", "up") if names == ["Down", "Up"] else None
+
+
 def market_from_gamma(market: Json, *, event: Json | None, clob: Json | None) -> MarketState:
     """The venue's half of the passport, with every reason why it is not tradable in ``refusals``.
 
@@ -203,11 +211,11 @@ def _tokens(
     market: Json, version: str, clob: Json | None, refusals: list[str]
 ) -> tuple[str, str, int | None]:
     """Token of Up, token of Down, and which of the two places Up has in the market's lists."""
-    names = _listed(market.get("outcomes"))
-    if names is None or sorted(names) != ["Down", "Up"]:
+    order = outcome_order(market)
+    if order is None:
         refusals.append(f"outcomes are not Up and Down: {market.get('outcomes')!r:.60}")
         return "", "", None
-    up_index = names.index("Up")
+    up_index = order.index("up")
     if version not in VERSIONS:
         return "", "", up_index
     field = "positionIds" if version == "v2" else "clobTokenIds"

@@ -7,8 +7,9 @@ the caller comes back on its own schedule.
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -31,10 +32,24 @@ _MEANINGS = {403: "the venue's edge refuses this client or this place", 429: "to
 
 
 class HttpSource:
-    """GETs to one base address, one after the other."""
+    """Requests to one base address, one after the other.
+
+    ``sign`` gives more headers for a method and the path with its query exactly as they are sent. ``accept``
+    holds every status whose body is an answer: 206 where a part of what was asked is welcome. ``on_headers``
+    is told the headers of each answer before its status is judged, and may raise FeedError. Both callbacks
+    run in the thread.
+    """
 
     def __init__(
-        self, base_url: str, clock: Clock, *, max_bytes: int = MAX_BYTES, read_s: float = READ_S
+        self,
+        base_url: str,
+        clock: Clock,
+        *,
+        max_bytes: int = MAX_BYTES,
+        read_s: float = READ_S,
+        sign: Callable[[str, str], Mapping[str, str]] | None = None,
+        accept: Container[int] = (200,),
+        on_headers: Callable[[Mapping[str, str]], None] = lambda _headers: None,
     ) -> None:
         self._base = base_url.rstrip("/")
         self._clock = clock
@@ -45,6 +60,10 @@ class HttpSource:
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json"})
         # A proxy of the environment is for the internet, never for this host.
         self._session.trust_env = urlsplit(self._base).hostname not in LOOPBACK
+        if sign is not None:
+            self._session.auth = _signed_by(sign)
+        self._accept = accept
+        self._on_headers = on_headers
         self._not_before_ns = 0
 
     @property
@@ -57,37 +76,62 @@ class HttpSource:
 
         Raises FeedError when there is no usable answer, and at once while the venue asked us to wait.
         """
-        wait_ns = self._not_before_ns - self._clock.mono_ns()
-        if wait_ns > 0:
-            raise FeedError(f"{self.host} asked us to wait; next try in {-(-wait_ns // SECOND)} s")
+        self._raise_while_waiting()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._fetch, path, dict(params))
+
+    async def head(self, path: str) -> Mapping[str, str]:
+        """The headers at ``path``, whatever the status, unless the venue is busy or broken (429, 5xx).
+
+        Raises FeedError like ``get``.
+        """
+        self._raise_while_waiting()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._headers, path)
 
     def close(self) -> None:
         """Let go of the thread and the connections; a running request is not waited for."""
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._session.close()
 
+    def _raise_while_waiting(self) -> None:
+        wait_ns = self._not_before_ns - self._clock.mono_ns()
+        if wait_ns > 0:
+            raise FeedError(f"{self.host} asked us to wait; next try in {-(-wait_ns // SECOND)} s")
+
     def _fetch(self, path: str, params: dict[str, str]) -> object:
         where = f"{self.host}{path}"
+        with self._asked("GET", path, params) as answer:
+            if answer.status_code == 404:
+                return None
+            if answer.status_code not in self._accept:
+                self._refused(where, answer)
+            body = self._body(where, answer)
+        return parse_json(body, where)
+
+    def _headers(self, path: str) -> Mapping[str, str]:
+        with self._asked("HEAD", path, {}) as answer:
+            if answer.status_code == 429 or answer.status_code >= 500:
+                self._refused(f"{self.host}{path}", answer)
+            return answer.headers
+
+    @contextmanager
+    def _asked(self, method: str, path: str, params: dict[str, str]) -> Iterator[requests.Response]:
+        where = f"{self.host}{path}"
         try:
-            with self._session.get(
+            with self._session.request(
+                method,
                 self._base + path,
                 params=params,
                 timeout=(CONNECT_S, self._read_s),
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                if answer.status_code == 404:
-                    return None
-                if answer.status_code != 200:
-                    self._refused(where, answer)
-                body = self._body(where, answer)
+                self._on_headers(answer.headers)
+                yield answer
         except requests.Timeout:
             raise FeedError(f"{where} did not answer within {self._read_s:g} s") from None
         except requests.RequestException as error:
             raise FeedError(f"cannot reach {where}: {_root(error)}") from None
-        return parse_json(body, where)
 
     def _refused(self, where: str, answer: requests.Response) -> NoReturn:
         status = answer.status_code
@@ -107,6 +151,18 @@ class HttpSource:
             if time.monotonic() > ends:
                 raise FeedError(f"{where} was still sending after {WHOLE_S:g} s")
         return bytes(body)
+
+
+def _signed_by(
+    sign: Callable[[str, str], Mapping[str, str]],
+) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
+    """What sees a request as it will be sent; where there is one, requests leaves ~/.netrc alone."""
+
+    def signed(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(sign(request.method or "", request.path_url))
+        return request
+
+    return signed
 
 
 def parse_json(body: bytes | str, where: str) -> object:

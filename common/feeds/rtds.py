@@ -7,16 +7,18 @@ TWAP topics but a plain decimal on the Binance topic; a Chainlink backfill carri
 
 import json
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
-from typing import Literal
-
-import msgspec
+from decimal import Decimal
+from typing import Final
 
 from common.errors import FrameRefused
+from common.feeds.price_fields import ASSETS, Control, Unit, exact_value, stamp_ns
+from common.feeds.route import Item, Line, Route, series_key
 from common.messages import SeriesKind, Tick
-from common.units import E18, MILLISECOND, SECOND, NotANumber, price18_from_e18, price18_from_plain
+from common.runtime.clock import Clock
+from common.runtime.config import Config
+from common.runtime.paths import Paths
 
-ROUTE = "rtds"
+ROUTE: Final = "rtds"
 PING = "PING"
 MAX_FRAME_BYTES = 1 << 20
 
@@ -28,21 +30,6 @@ TOPICS: dict[SeriesKind, str] = {
 }
 _KIND_OF_TOPIC = {topic: kind for kind, topic in TOPICS.items()}
 _LOOKBACK: dict[SeriesKind, int] = {"twap30": 30, "twap60": 60}
-_ASSETS = ("btc", "eth", "sol", "xrp", "doge", "bnb", "hype", "zec")
-
-EARLIEST_NS = 1_577_836_800 * SECOND
-"""1 January 2020: no stamp of these streams is older."""
-FUTURE_NS = 5 * SECOND
-"""A stamp further ahead of our clock than this is wrong, or our clock is."""
-PARTS_PER_BAND = 1_000
-"""``value`` must be within a thousandth of the exact field: a unit mix-up is off by far more."""
-
-
-class Control(msgspec.Struct, frozen=True, tag_field="t", tag="control"):
-    """A frame that carries no price: ``empty``, ``pong``, ``error`` or ``other``."""
-
-    kind: Literal["empty", "pong", "error", "other"]
-    text: str = ""
 
 
 def subscriptions(kinds: Iterable[SeriesKind]) -> list[str]:
@@ -84,7 +71,7 @@ def parse_frame(text: str | bytes, recv_ns: int | None) -> tuple[Tick | Control,
     if not isinstance(payload, dict):
         raise FrameRefused("payload", "missing or not an object")
     asset, kind = _series(document["topic"], payload)
-    relay_ns = _stamp_ns(document.get("timestamp"), "relay stamp", None)
+    relay_ns = stamp_ns(document.get("timestamp"), "relay stamp", None)
     if kind_of_frame == "update":
         return (_tick(asset, kind, payload, relay_ns, recv_ns, backfill=False),)
     points = payload.get("data")
@@ -121,7 +108,7 @@ def _series(topic: object, payload: Mapping[str, object]) -> tuple[str, SeriesKi
         matches = quote == "usd"
     else:
         asset, matches = symbol.removesuffix("usdt"), kind == "binance" and symbol.endswith("usdt")
-    if not matches or asset not in _ASSETS:
+    if not matches or asset not in ASSETS:
         raise FrameRefused("unknown-symbol", f"{symbol[:40]} on {topic}")
     window = payload.get("window_s")
     if window is not None and window != _LOOKBACK.get(kind):
@@ -138,58 +125,46 @@ def _tick(
     *,
     backfill: bool,
 ) -> Tick:
-    observed_ns = _stamp_ns(point.get("timestamp"), "observation stamp", recv_ns)
+    observed_ns = stamp_ns(point.get("timestamp"), "observation stamp", recv_ns)
+    unit: Unit = "plain" if kind == "binance" else "e18"
     return Tick(
         asset=asset,
         kind=kind,
         route=ROUTE,
         observed_ns=observed_ns,
-        e18=str(_value(kind, point)),
+        e18=str(exact_value(point.get("full_accuracy_value"), point.get("value"), unit)),
         relay_ns=relay_ns,
         backfill=backfill,
     )
 
 
-def _value(kind: SeriesKind, point: Mapping[str, object]) -> int:
-    shown, exact = point.get("value"), point.get("full_accuracy_value")
-    try:
-        display = None if shown is None else price18_from_plain(_number_text(shown))
-        if exact is None:
-            value = display
-        elif not isinstance(exact, str):
-            raise FrameRefused("value", f"the exact value is {type(exact).__name__}, not text")
-        else:
-            value = price18_from_plain(exact) if kind == "binance" else price18_from_e18(exact)
-    except NotANumber as error:
-        raise FrameRefused("value", str(error)) from None
-    if value is None:
-        raise FrameRefused("value", "no value at all")
-    if not 0 < value < 10**9 * E18:
-        raise FrameRefused("value", f"{value} x 1e-18 is no price of these assets")
-    if display is not None and abs(display - value) * PARTS_PER_BAND > value:
-        raise FrameRefused("unit", f"value {shown} and exact value {str(exact)[:40]} disagree")
-    return value
+class Conversation:
+    """One connection: topics are asked for at once, frames carry everything, nothing is ever replied."""
+
+    def __init__(self, kinds: Iterable[SeriesKind]) -> None:
+        self._kinds = tuple(kinds)
+
+    def opening(self) -> list[str]:
+        """The subscriptions."""
+        return subscriptions(self._kinds)
+
+    def hear(self, frame: str | bytes, recv_ns: int) -> tuple[list[Item], list[str]]:
+        """The meaning of one frame; raises FrameRefused."""
+        return list(parse_frame(frame, recv_ns)), []
 
 
-def _number_text(shown: object) -> str:
-    """The display value's own digits; a JSON number, or text as some relays send it."""
-    if isinstance(shown, bool) or not isinstance(shown, int | Decimal | str):
-        raise NotANumber(f"value is {type(shown).__name__}")
-    try:
-        # Not the "f" format: written out, an exponent of a few characters fills the memory.
-        return str(Decimal(shown))
-    except InvalidOperation:
-        raise NotANumber(f"value {str(shown)[:40]!r} is no number") from None
-
-
-def _stamp_ns(stamp: object, name: str, recv_ns: int | None) -> int:
-    if isinstance(stamp, bool) or not isinstance(stamp, int):
-        raise FrameRefused("stamp", f"{name} is {type(stamp).__name__}, not a whole number of milliseconds")
-    stamp_ns = stamp * MILLISECOND
-    if not EARLIEST_NS < stamp_ns < 2**63:
-        raise FrameRefused("stamp", f"{name} {stamp} is not milliseconds of this time")
-    if recv_ns is not None and stamp_ns > recv_ns + FUTURE_NS:
-        raise FrameRefused(
-            "future", f"{name} {stamp} is ahead of our clock by {(stamp_ns - recv_ns) // SECOND} s"
-        )
-    return stamp_ns
+def plan(config: Config, _paths: Paths, _clock: Clock) -> Route:
+    """The free relay: one connection, no credentials."""
+    kinds = [kind for kind in config.oracles.kinds if kind in TOPICS]
+    watched = [kind for kind in config.oracles.watched if kind in kinds]
+    assets = config.markets.assets
+    line = Line(
+        name=ROUTE,
+        url=config.venue.rtds_url,
+        converse=lambda: Conversation(kinds),
+        watched=tuple(series_key(kind, asset) for kind in watched for asset in assets),
+        ping=PING,
+        ping_every_s=5.0,
+        max_bytes=MAX_FRAME_BYTES,
+    )
+    return Route(ROUTE, (line,), tuple(series_key(kind, asset) for kind in kinds for asset in assets))

@@ -20,7 +20,9 @@ from common.messages import (
     SCHEMA,
     Answer,
     Command,
+    ProveBook,
     ReadAccount,
+    ReadOracles,
     Refused,
     Reply,
     Request,
@@ -36,7 +38,7 @@ MAX_ANSWER_BYTES = 64 << 20
 REMEMBERED_ANSWERS = 1000
 DEFAULT_TIMEOUT_NS = 1_000_000_000
 
-_READINGS = (Status, TakeSnapshot, Why, ReadAccount)
+_READINGS = (Status, TakeSnapshot, Why, ReadAccount, ReadOracles, ProveBook)
 """Asking these again does no harm, and a thousand remembered snapshots would fill the memory."""
 
 Handler = Callable[[Command, Request], Answer | Awaitable[Answer]]

@@ -14,10 +14,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from common.core.settings import RiskLimits, StrategySettings
 from common.errors import ConfigError
+from common.messages import RouteName
 from common.runtime.paths import default_config_file
 from common.units import SECOND, NotANumber, ppm_of_percent_exact, price4_exact, usd6_exact
 
 PREFIX = "LAGGARD_"
+ALIASES = {"ORACLES": "oracles.routes"}
+"""Short names of variables that are set often."""
 PLAIN_VARIABLES = {"CONFIG", "SIM", "STATE_DIR", "RUN_DIR"}
 """LAGGARD_* names that are not configuration keys."""
 
@@ -52,11 +55,23 @@ def _percent(text: str) -> str:
     return text
 
 
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"names {', '.join(twice)} twice")
+    return names
+
+
 Money = Annotated[str, AfterValidator(_money)]
 Price = Annotated[str, AfterValidator(_price)]
 Percent = Annotated[str, AfterValidator(_percent)]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
 Kind = Literal["spot", "twap30", "twap60", "binance"]
+Exchange = Literal["coinbase", "kraken", "binance"]
+Family = Literal["chainlink", "coinbase", "kraken", "binance"]
+FeedId = Annotated[str, Field(pattern=r"^[a-z0-9]+/(spot|twap30|twap60)=0x[0-9a-fA-F]{64}$")]
+WebSocketUrl = Annotated[str, Field(pattern=r"^wss?://")]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://")]
 
 
 class _Section(BaseModel):
@@ -77,20 +92,46 @@ class Markets(_Section):
 class Venue(_Section):
     """Where the venue is."""
 
-    rtds_url: Annotated[str, Field(pattern=r"^wss?://")] = "wss://ws-live-data.polymarket.com"
-    clob_ws_url: Annotated[str, Field(pattern=r"^wss?://")] = (
-        "wss://ws-subscriptions-clob.polymarket.com/ws/market"
-    )
-    clob_url: Annotated[str, Field(pattern=r"^https?://")] = "https://clob.polymarket.com"
-    gamma_url: Annotated[str, Field(pattern=r"^https?://")] = "https://gamma-api.polymarket.com"
+    rtds_url: WebSocketUrl = "wss://ws-live-data.polymarket.com"
+    polybolt_url: WebSocketUrl = "wss://ws-live-v2.polymarket.com/ws"
+    clob_ws_url: WebSocketUrl = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
+    clob_url: HttpUrl = "https://clob.polymarket.com"
+    gamma_url: HttpUrl = "https://gamma-api.polymarket.com"
+    data_url: HttpUrl = "https://data-api.polymarket.com"
 
 
 class Oracles(_Section):
-    """Which price routes to run, and which of their series must never fall silent."""
+    """Which price routes to run, best first, and which of their series must never fall silent."""
 
-    routes: tuple[Literal["rtds"], ...] = ("rtds",)
+    routes: Annotated[tuple[RouteName, ...], AfterValidator(_distinct), Field(min_length=1)] = (
+        "chainlink",
+        "polybolt",
+        "rtds",
+        "exchange",
+    )
+    """Order is rank; LAGGARD_ORACLES=chainlink,polybolt says the same."""
     kinds: tuple[Kind, ...] = ("spot", "twap30", "twap60", "binance")
     watched: tuple[Kind, ...] = ("spot", "twap60")
+    max_divergence_percent: Percent = "0.005"
+    """Two routes whose values of one second differ by more than this contradict each other."""
+
+
+class Chainlink(_Section):
+    """Chainlink Data Streams."""
+
+    ws_url: WebSocketUrl = "wss://ws.dataengine.chain.link"
+    rest_url: HttpUrl = "https://api.dataengine.chain.link"
+    feeds: tuple[FeedId, ...] = ()
+    """More feeds than the built-in ones, or others in their place: ``eth/twap60=0x0002...``."""
+
+
+class Exchanges(_Section):
+    """Public tickers: early warning beside the oracle, never what settles."""
+
+    names: Annotated[tuple[Exchange, ...], AfterValidator(_distinct)] = ("coinbase", "kraken", "binance")
+    coinbase_url: WebSocketUrl = "wss://ws-feed.exchange.coinbase.com"
+    kraken_url: WebSocketUrl = "wss://ws.kraken.com/v2"
+    binance_url: WebSocketUrl = "wss://stream.binance.com:9443/ws"
 
 
 class Strategy(_Section):
@@ -100,7 +141,8 @@ class Strategy(_Section):
     min_time_left_s: Annotated[float, Field(ge=0, le=86_400 * 7)] = 300
     max_price: Price = "0.62"
     stake_usd: Money = "10"
-    families: tuple[Literal["chainlink", "binance"], ...] = ("chainlink",)
+    families: Annotated[tuple[Family, ...], AfterValidator(_distinct)] = ("chainlink",)
+    """Best first; every one but chainlink is a stand-in that does not settle, for paper trading only."""
     max_tick_age_s: Seconds = 5
     max_book_age_s: Seconds = 10
     order_life_s: Seconds = 2
@@ -135,6 +177,8 @@ class Watch(_Section):
     """A watched series silent for this long makes its connection be made anew."""
     tick_dead_s: Seconds = 120
     """All watched series silent for this long, though connected, end the process (75)."""
+    book_quiet_s: Seconds = 5
+    """The book of a running window unchanged for this long is compared with the venue's REST copy."""
     book_stale_s: Seconds = 30
     book_dead_s: Seconds = 180
     discovery_stale_s: Seconds = 120
@@ -145,6 +189,8 @@ class PathNames(_Section):
 
     state_dir: str | None = None
     run_dir: str | None = None
+    credentials_dir: str | None = None
+    """One file a route: polybolt.json, chainlink.json, each 0600."""
 
 
 class Log(_Section):
@@ -160,6 +206,8 @@ class Config(_Section):
     markets: Markets = Markets()
     venue: Venue = Venue()
     oracles: Oracles = Oracles()
+    chainlink: Chainlink = Chainlink()
+    exchanges: Exchanges = Exchanges()
     strategy: Strategy = Strategy()
     risk: Risk = Risk()
     paper: Paper = Paper()
@@ -176,6 +224,8 @@ class Config(_Section):
             max_price4=price4_exact(rule.max_price),
             stake_usd6=usd6_exact(rule.stake_usd),
             families=rule.families,
+            routes=tuple(route for route in self.oracles.routes if route != "exchange"),
+            max_divergence_ppm=ppm_of_percent_exact(self.oracles.max_divergence_percent),
             max_tick_age_ns=_ns(rule.max_tick_age_s),
             max_book_age_ns=_ns(rule.max_book_age_s),
             order_life_ns=_ns(rule.order_life_s),
@@ -272,7 +322,8 @@ def _from_file(
 def _from_variable(
     name: str, text: str, values: dict[str, Any], origins: dict[str, str], problems: list[str]
 ) -> None:
-    key = name.removeprefix(PREFIX).lower().replace("__", ".")
+    short = name.removeprefix(PREFIX)
+    key = ALIASES.get(short, short.lower().replace("__", "."))
     if key not in known_keys():
         problems.append(
             f"the environment variable {name} is unknown{_nearest(name, _variables())}; unset or correct it"
@@ -290,7 +341,7 @@ def _from_variable(
 
 def _variables() -> list[str]:
     return [PREFIX + key.upper().replace(".", "__") for key in known_keys()] + [
-        PREFIX + v for v in PLAIN_VARIABLES
+        PREFIX + v for v in (*PLAIN_VARIABLES, *ALIASES)
     ]
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from common.errors import DependencyMissing
 
-ROLES = ("oracle-rtds", "books", "strategist", "executor", "recorder", "sentinel", "venue")
+ORACLES = ("oracle-chainlink", "oracle-polybolt", "oracle-rtds", "oracle-exchange")
+ROLES = (*ORACLES, "books", "strategist", "executor", "recorder", "sentinel", "venue")
 """Every process there is, in the order in which people think of them."""
 
 MAX_PATH = 107

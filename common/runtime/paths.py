@@ -15,6 +15,13 @@ class Paths:
 
     state_dir: Path
     run_dir: Path
+    named_credentials_dir: Path | None = None
+    """Where credentials are when the configuration says so."""
+
+    def credentials_file(self, route: str) -> Path:
+        """Where the credentials of a route are."""
+        directory = self.named_credentials_dir or default_config_file().parent / "credentials"
+        return directory / f"{route}.json"
 
     @property
     def journal_file(self) -> Path:
@@ -34,12 +41,16 @@ def default_config_file() -> Path:
     return Path(platformdirs.user_config_dir("laggard")) / "config.toml"
 
 
-def make_paths(state_dir: str | None, run_dir: str | None) -> Paths:
+def make_paths(state_dir: str | None, run_dir: str | None, credentials_dir: str | None = None) -> Paths:
     """Absolute places; what is not given follows the XDG directories."""
     state = Path(state_dir or _default_state_dir()).expanduser().absolute()
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     default_run = Path(runtime) / "laggard" if runtime else state / "run"
-    return Paths(state, Path(run_dir).expanduser().absolute() if run_dir else default_run)
+    return Paths(
+        state,
+        Path(run_dir).expanduser().absolute() if run_dir else default_run,
+        Path(credentials_dir).expanduser().absolute() if credentials_dir else None,
+    )
 
 
 def _default_state_dir() -> str:

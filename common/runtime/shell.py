@@ -185,7 +185,7 @@ def run(
     faulthandler.register(signal.SIGUSR1, file=stream, all_threads=True)
     try:
         config = load_config()
-        paths = make_paths(config.paths.state_dir, config.paths.run_dir)
+        paths = make_paths(config.paths.state_dir, config.paths.run_dir, config.paths.credentials_dir)
         prepare(paths)
         logger = logs.configure(role, "starting", config.log.level, stream)
         with ExitStack() as held:

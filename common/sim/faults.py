@@ -1,32 +1,43 @@
 """How the simulated venue misbehaves on request: faults as data, and the set that holds now.
 
-A fault names a place (a channel or a REST family) and, where it makes sense, one key: a topic, a symbol or a
-token; an empty key means everything there. Applies nothing itself.
+A fault names a place (a channel or a REST family) and, where it makes sense, one key; an empty key means
+everything there. On an oracle channel the key is a topic or symbol of the script (``btc/usd``) or a name from
+the channel's own wire (``btcusd``, a feed id, an origin); on the market channel it is a token.
+Applies nothing itself.
 """
 
 import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 log = logging.getLogger(__name__)
 
-Channel = Literal["rtds", "market"]
-Family = Literal["clob", "gamma"]
+Channel = Literal["rtds", "polybolt", "chainlink", "coinbase", "kraken", "binance", "market"]
+OracleChannel = Literal["rtds", "polybolt", "chainlink", "coinbase", "kraken", "binance"]
+Family = Literal["clob", "gamma", "data"]
 
 
 class _Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
     pass
 
 
-class Freeze(_Fault, frozen=True, tag="freeze"):
-    """Data stops while the connection lives and pings are answered."""
-
+class _OnChannel(_Fault, frozen=True, kw_only=True):
     channel: Channel
     key: str = ""
+
+
+class Freeze(_OnChannel, frozen=True, tag="freeze"):
+    """Data stops while the connection lives and pings are answered."""
+
+
+class Stall(_Fault, frozen=True, tag="stall"):
+    """Nothing at all is sent, not even answers to pings of any sort; the connections stay open."""
+
+    channel: Channel
 
 
 class Disconnect(_Fault, frozen=True, tag="disconnect"):
@@ -35,19 +46,23 @@ class Disconnect(_Fault, frozen=True, tag="disconnect"):
     channel: Channel
 
 
-class Duplicate(_Fault, frozen=True, tag="duplicate"):
+class Duplicate(_OnChannel, frozen=True, tag="duplicate"):
     """Every frame is sent twice."""
 
-    channel: Channel
-    key: str = ""
 
-
-class Hold(_Fault, frozen=True, tag="hold"):
+class Hold(_OnChannel, frozen=True, kw_only=True, tag="hold"):
     """Frames are kept back for this long after the first one held, then come in one burst; and again."""
 
-    channel: Channel
     for_ms: int
-    key: str = ""
+
+
+class DropFrames(_Fault, frozen=True, tag="drop_frames"):
+    """Every ``every``-th data frame is lost on its way."""
+
+    channel: Channel
+    every: int = 1
+    told: bool = False
+    """PolyBolt only: lost before it was numbered, and told in ``dropped`` of the next frame."""
 
 
 class DropSnapshot(_Fault, frozen=True, tag="drop_snapshot"):
@@ -64,19 +79,46 @@ class Refuse(_Fault, frozen=True, tag="refuse"):
     retry_after_s: int | None = None
 
 
-class Garble(_Fault, frozen=True, tag="garble"):
+class Garble(_OnChannel, frozen=True, tag="garble"):
     """Every ``every``-th frame is spoilt: noise, cut in the middle, or padded beyond 5 MB."""
 
-    channel: Channel
     form: Literal["garbage", "truncated", "oversized"] = "garbage"
     every: int = 1
+
+
+class RepeatValue(_OnChannel, frozen=True, tag="repeat_value"):
+    """New stamps, old content: the value last sent before the fault, or the books as they were then.
+
+    On the market channel a token stands for its whole market, whose books come again at every change.
+    """
+
+    channel: Channel = "rtds"
+
+
+class FrozenTime(_OnChannel, frozen=True, tag="frozen_time"):
+    """New content, old stamps: every observation or book has the stamp of the moment the fault was set.
+
+    On the market channel a token stands for its whole market.
+    """
+
+
+class WrongValue(_OnChannel, frozen=True, kw_only=True, tag="wrong_value"):
+    """Values are off by this many parts per million, on one channel."""
+
+    channel: OracleChannel
+    ppm: int
+
+
+class WrongProvider(_Fault, frozen=True, tag="wrong_provider"):
+    """PolyBolt serves Pyth's prices whatever was asked for."""
+
     key: str = ""
 
 
-class RepeatValue(_Fault, frozen=True, tag="repeat_value"):
-    """The price socket keeps ticking with the value it last sent before the fault."""
+class WrongOutcome(_Fault, frozen=True, kw_only=True, tag="wrong_outcome"):
+    """One REST family tells the other outcome of every window that is resolved."""
 
-    key: str = ""
+    source: Family
 
 
 class Http(_Fault, frozen=True, tag="http"):
@@ -89,15 +131,34 @@ class Http(_Fault, frozen=True, tag="http"):
     path: str = ""
 
 
-Fault = Freeze | Disconnect | Duplicate | Hold | DropSnapshot | Refuse | Garble | RepeatValue | Http
+Fault = (
+    Freeze
+    | Stall
+    | Disconnect
+    | Duplicate
+    | Hold
+    | DropFrames
+    | DropSnapshot
+    | Refuse
+    | Garble
+    | RepeatValue
+    | FrozenTime
+    | WrongValue
+    | WrongProvider
+    | WrongOutcome
+    | Http
+)
+_Placed = TypeVar("_Placed", bound=_OnChannel)
 
 
 def read_faults(raw: bytes) -> tuple[Fault, ...]:
     """A JSON list of faults; raises ValueError saying what is wrong with it."""
     faults = msgspec.json.decode(raw, type=tuple[Fault, ...])
     for fault in faults:
-        if isinstance(fault, Garble) and fault.every < 1:
+        if isinstance(fault, Garble | DropFrames) and fault.every < 1:
             raise ValueError("every must be at least 1")
+        if isinstance(fault, WrongValue) and fault.ppm <= -1_000_000:
+            raise ValueError("ppm must leave a value above zero")
         if isinstance(fault, Hold) and fault.for_ms < 1:
             raise ValueError("for_ms must be at least 1")
         if isinstance(fault, Http | Refuse) and fault.status is not None and not 400 <= fault.status <= 599:
@@ -126,30 +187,42 @@ class FaultBoard:
             listener(faults)
 
     def frozen(self, channel: Channel, keys: Iterable[str]) -> bool:
-        return any(
-            isinstance(f, Freeze) and f.channel == channel and _hits(f.key, keys) for f in self.current
-        )
+        return self._first(Freeze, channel, keys) is not None
+
+    def stalled(self, channel: Channel) -> bool:
+        return any(isinstance(f, Stall) and f.channel == channel for f in self.current)
 
     def drops_snapshot(self, channel: Channel) -> bool:
         return any(isinstance(f, DropSnapshot) and f.channel == channel for f in self.current)
 
-    def repeats(self, keys: Iterable[str]) -> bool:
-        return any(isinstance(f, RepeatValue) and _hits(f.key, keys) for f in self.current)
+    def repeats(self, channel: Channel, keys: Iterable[str]) -> bool:
+        return self._first(RepeatValue, channel, keys) is not None
+
+    def stops_time(self, channel: Channel, keys: Iterable[str]) -> bool:
+        return self._first(FrozenTime, channel, keys) is not None
+
+    def wrong_by_ppm(self, channel: Channel, keys: Iterable[str]) -> int:
+        fault = self._first(WrongValue, channel, keys)
+        return 0 if fault is None else fault.ppm
+
+    def wrong_provider(self, keys: Iterable[str]) -> bool:
+        return any(isinstance(f, WrongProvider) and _hits(f.key, keys) for f in self.current)
+
+    def swaps_outcome(self, source: Family) -> bool:
+        return any(isinstance(f, WrongOutcome) and f.source == source for f in self.current)
 
     def doubled(self, channel: Channel, keys: Iterable[str]) -> bool:
-        return any(
-            isinstance(f, Duplicate) and f.channel == channel and _hits(f.key, keys) for f in self.current
-        )
+        return self._first(Duplicate, channel, keys) is not None
 
     def hold(self, channel: Channel, keys: Iterable[str]) -> Hold | None:
-        for fault in self.current:
-            if isinstance(fault, Hold) and fault.channel == channel and _hits(fault.key, keys):
-                return fault
-        return None
+        return self._first(Hold, channel, keys)
 
     def garble(self, channel: Channel, keys: Iterable[str]) -> Garble | None:
+        return self._first(Garble, channel, keys)
+
+    def drops(self, channel: Channel) -> DropFrames | None:
         for fault in self.current:
-            if isinstance(fault, Garble) and fault.channel == channel and _hits(fault.key, keys):
+            if isinstance(fault, DropFrames) and fault.channel == channel:
                 return fault
         return None
 
@@ -162,6 +235,12 @@ class FaultBoard:
     def http(self, family: str, path: str) -> Http | None:
         for fault in self.current:
             if isinstance(fault, Http) and fault.family == family and fault.path in path:
+                return fault
+        return None
+
+    def _first(self, kind: type[_Placed], channel: Channel, keys: Iterable[str]) -> _Placed | None:
+        for fault in self.current:
+            if isinstance(fault, kind) and fault.channel == channel and _hits(fault.key, keys):
                 return fault
         return None
 

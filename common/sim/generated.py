@@ -28,6 +28,8 @@ FIRST_OPENING_S = 5
 """Whole seconds from the start to the first opening."""
 LISTED_AHEAD = 2
 """How many windows after the current one discovery always shows."""
+ROUTE_DELAYS_MS = {"chainlink": 0, "polybolt": 300, "rtds": 700}
+"""Steps are a quarter of a second or more behind the oracle's stamp; the relay was measured at a second."""
 TWAP_TOPICS = {30: "crypto_prices_twap_thirty", 60: "crypto_prices_twap_sixty"}
 
 _START_PRICES = {"btc": 96_000.0, "eth": 3_200.0, "sol": 180.0, "xrp": 2.4}
@@ -50,6 +52,7 @@ def generated_script(settings: SimSettings, now_ns: int) -> Script:
         steps=_steps(settings, start_ns),
         ends_ns=None,
         notes=("prices, books and outcomes are generated from the seed; nothing here happened",),
+        route_delays_ms=ROUTE_DELAYS_MS,
     )
 
 
@@ -133,12 +136,13 @@ class _AssetWorld:
             second * SECOND + self._rng.randint(130, 170) * MILLISECOND,
             Observed("crypto_prices", f"{self._asset}usdt", stamp_ms, exchange),
         )
-        relayed = second * SECOND + self._rng.randint(950, 1_300) * MILLISECOND
-        yield relayed, Observed("crypto_prices_chainlink", pair, stamp_ms, spot)
+        relayed_ms = self._rng.randint(950, 1_300)
+        sent = second * SECOND + (relayed_ms - ROUTE_DELAYS_MS["rtds"]) * MILLISECOND
+        yield sent, Observed("crypto_prices_chainlink", pair, stamp_ms, spot)
         for lookback_s, topic in TWAP_TOPICS.items():
-            relayed += self._rng.randint(5, 40) * MILLISECOND
+            sent += self._rng.randint(5, 40) * MILLISECOND
             mean = self._mean(second, lookback_s)
-            yield relayed, Observed(topic, pair, stamp_ms, mean, window_s=lookback_s)
+            yield sent, Observed(topic, pair, stamp_ms, mean, window_s=lookback_s)
 
     def _list_windows(self, second: int) -> Iterator[tuple[int, ScriptEvent]]:
         window_s = self._settings.window_s
@@ -191,10 +195,15 @@ class _AssetWorld:
         return _Window(spec, start_s, end_s, book)
 
     def _book_events(self, window: _Window, second: int) -> Iterator[tuple[int, ScriptEvent]]:
-        """Two to four updates a second once open; before that a rare flicker around even."""
+        """About ``book_updates_per_s`` once open; before that a rare flicker around even."""
         if second >= window.end_s:
             return
-        updates = self._rng.randint(2, 4) if second >= window.start_s else int(self._rng.random() < 0.4)
+        mean = self._settings.book_updates_per_s
+        updates = (
+            self._rng.randint(mean - 1, mean + 1)
+            if second >= window.start_s
+            else int(self._rng.random() < 0.4)
+        )
         instants = sorted(second * SECOND + self._rng.randrange(SECOND) for _ in range(updates))
         for at_ns in instants:
             for event in window.book.events(at_ns):

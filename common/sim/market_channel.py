@@ -9,8 +9,9 @@ from typing import Any
 from aiohttp import web
 
 from common.sim import clob_dialect as dialect
-from common.sim.delivery import CLOSING, Link, Outlet
+from common.sim.delivery import Link, Outlet
 from common.sim.faults import FaultBoard
+from common.sim.stale_books import StaleBooks
 from common.sim.world import MarketChange, World
 
 
@@ -30,6 +31,7 @@ class MarketChannel:
         self.outlet = Outlet("market", board, queue_limit)
         self._world = world
         self._board = board
+        self._stale = StaleBooks(world, board)
         self._listeners: dict[Link, _Listener] = {}
 
     def publish(self, change: MarketChange) -> None:
@@ -42,8 +44,19 @@ class MarketChannel:
         listeners = [
             each for each in self._listeners.values() if not each.tokens.keys().isdisjoint(market.tokens)
         ]
+        change = self._stale.restamped(change)
+        held = self._stale.held(change)
         if not listeners:
             return
+        if held is None:
+            self._publish_changes(listeners, change)
+        elif change.old_books or change.trades or change.old_tick_size is not None:
+            for token in held.tokens:
+                self._to_token(listeners, "book", dialect.compact(dialect.book_object(held, token)), token)
+        if change.resolved:
+            self._publish_outcome(listeners, change)
+
+    def _publish_changes(self, listeners: list[_Listener], change: MarketChange) -> None:
         for trade in change.trades:
             self._to_token(
                 listeners, "last_trade_price", dialect.last_trade_price_frame(change, trade), trade.token
@@ -52,8 +65,6 @@ class MarketChannel:
             self._publish_levels(listeners, change)
         self._publish_books(listeners, change)
         self._publish_tops(listeners, change)
-        if change.resolved:
-            self._publish_outcome(listeners, change)
 
     def _publish_books(self, listeners: list[_Listener], change: MarketChange) -> None:
         market = change.market
@@ -92,7 +103,7 @@ class MarketChannel:
             if any(listener.tokens.get(token) for token in change.market.tokens):
                 self._offer(listener, "market_resolved", frame, change.market.tokens)
             if not any(self._is_live(token) for token in listener.tokens):
-                listener.link.push(CLOSING, "")
+                listener.link.close()
 
     def _is_live(self, token: str) -> bool:
         market = self._world.by_token.get(token)
@@ -148,7 +159,7 @@ class MarketChannel:
         if self._board.drops_snapshot("market"):
             return
         books = [
-            (market, token)
+            (self._stale.shown(market), token)
             for token in tokens
             if (market := self._world.by_token.get(token)) is not None
             and market.outcome is None

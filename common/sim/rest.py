@@ -1,4 +1,4 @@
-"""The venue's HTTP side: order-book and discovery paths over the world's state.
+"""The venue's HTTP side: order-book, discovery and data paths over the world's state.
 
 Answers from state only; never changes it. Faults and the edge's dislike of Python are one middleware.
 """
@@ -7,16 +7,17 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 
-from common.sim import clob_dialect, gamma_dialect
+from common.sim import clob_dialect, data_dialect, gamma_dialect
 from common.sim.delivery import refused
-from common.sim.faults import FaultBoard
+from common.sim.faults import Family, FaultBoard
 from common.sim.world import Market, World
 
-_FAMILIES = ("clob", "gamma")
+_FAMILIES = ("clob", "gamma", "data")
 _KEYSET_MOST = 100
 _LIST_MOST = 500
 _KEYSET_SCHEMA = "https://gamma-api.polymarket.com/schemas/EventsKeysetListResponse.json"
@@ -48,25 +49,37 @@ def edge(board: FaultBoard, counted: Counter[str]) -> Any:
 
 
 class Rest:
-    """The handlers of ``/clob`` and ``/gamma``."""
+    """The handlers of ``/clob``, ``/gamma`` and ``/data``."""
 
-    def __init__(self, world: World, cadence: str, taker_delay_ms: int, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        world: World,
+        board: FaultBoard,
+        cadence: str,
+        taker_delay_ms: int,
+        resolution_delay_ns: int,
+        now_ns: Callable[[], int],
+    ) -> None:
         self._world = world
+        self._board = board
         self._cadence = cadence
         self._taker_delay_ms = taker_delay_ms
+        self._resolution_delay_ns = resolution_delay_ns
         self._now_ns = now_ns
 
     def routes(self) -> list[web.RouteDef]:
-        """Every path of both families."""
+        """Every path of all families."""
         return [
             web.get("/clob/time", self._time),
             web.get("/clob/book", self._book),
             web.post("/clob/books", self._books),
             web.get("/clob/clob-markets/{condition_id}", self._clob_market),
+            web.get("/clob/markets/{condition_id}", self._market_with_tokens),
             web.get("/gamma/events", self._events),
             web.get("/gamma/events/keyset", self._events_keyset),
             web.get("/gamma/events/slug/{slug}", self._event_by_slug),
             web.get("/gamma/markets", self._markets),
+            web.get("/data/v2/resolutions", self._resolutions),
         ]
 
     async def _time(self, request: web.Request) -> web.Response:
@@ -92,13 +105,37 @@ class Rest:
             return _json({"error": "market not found"}, 404)
         return _json(clob_dialect.rest_market(market, self._taker_delay_ms))
 
+    async def _market_with_tokens(self, request: web.Request) -> web.Response:
+        market = self._world.by_condition.get(request.match_info["condition_id"])
+        if market is None:
+            return _json({"error": "market not found"}, 404)
+        flagged = self._is_past(data_dialect.winner_known_ns(market, self._resolution_delay_ns))
+        return _json(data_dialect.market_with_tokens(self._told(market, "clob"), flagged=flagged))
+
+    async def _resolutions(self, request: web.Request) -> web.Response:
+        try:
+            asked = data_dialect.asked_conditions(request.query)
+        except ValueError as error:
+            return _json({"error": str(error)}, 400)
+        # A v2 condition is known by its id with and without the padding byte.
+        found = [
+            self._world.by_condition.get(each) or self._world.by_condition.get(each + "00") for each in asked
+        ]
+        resolved = [
+            self._told(market, "data")
+            for market in found
+            if market is not None
+            and self._is_past(data_dialect.payouts_known_ns(market, self._resolution_delay_ns))
+        ]
+        return _json(data_dialect.resolutions(resolved))
+
     async def _events(self, request: web.Request) -> web.Response:
         try:
             start, stop = _page(request)
             chosen = gamma_dialect.select(self._world.markets.values(), request.query, self._cadence)
         except ValueError as error:
             return _json({"type": "validation error", "error": str(error)}, 422)
-        return _json([gamma_dialect.event_object(market, self._cadence) for market in chosen[start:stop]])
+        return _json([self._event(market) for market in chosen[start:stop]])
 
     async def _events_keyset(self, request: web.Request) -> web.Response:
         try:
@@ -112,7 +149,7 @@ class Rest:
         page = rest[: max(limit, 1)]
         body: dict[str, Any] = {
             "$schema": _KEYSET_SCHEMA,
-            "events": [gamma_dialect.event_object(market, self._cadence) for market in page],
+            "events": [self._event(market) for market in page],
         }
         if len(rest) > len(page):
             body["next_cursor"] = gamma_dialect.cursor_after(page[-1])
@@ -122,7 +159,7 @@ class Rest:
         market = self._world.markets.get(request.match_info["slug"])
         if market is None:
             return _json({"type": "not found error", "error": "slug not found"}, 404)
-        return _json(gamma_dialect.event_object(market, self._cadence))
+        return _json(self._event(market))
 
     async def _markets(self, request: web.Request) -> web.Response:
         try:
@@ -130,7 +167,20 @@ class Rest:
             chosen = gamma_dialect.select(self._world.markets.values(), request.query, self._cadence)
         except ValueError as error:
             return _json({"type": "validation error", "error": str(error)}, 422)
-        return _json([gamma_dialect.market_object(market, self._cadence) for market in chosen[start:stop]])
+        told = [self._told(market, "gamma") for market in chosen[start:stop]]
+        return _json([gamma_dialect.market_object(market, self._cadence) for market in told])
+
+    def _event(self, market: Market) -> dict[str, Any]:
+        return gamma_dialect.event_object(self._told(market, "gamma"), self._cadence)
+
+    def _told(self, market: Market, source: Family) -> Market:
+        """The market as this family tells it: with the other outcome while it is made to lie."""
+        if market.outcome is None or not self._board.swaps_outcome(source):
+            return market
+        return replace(market, outcome="Down" if market.outcome == "Up" else "Up")
+
+    def _is_past(self, known_ns: int | None) -> bool:
+        return known_ns is not None and known_ns <= self._now_ns()
 
     def _open_market(self, token: str) -> Market | None:
         market = self._world.by_token.get(token)

@@ -1,6 +1,6 @@
 """The legacy price socket: its connections, their subscriptions and what each is sent.
 
-Reads requests and answers them in the dialect of `rtds_dialect`; keeps no prices of its own.
+Reads requests and answers them in the dialect of `rtds_dialect`; its prices come by its own route.
 """
 
 import base64
@@ -11,6 +11,7 @@ from aiohttp import web
 
 from common.sim.delivery import Link, Outlet
 from common.sim.faults import FaultBoard
+from common.sim.oracle_route import OracleRoute
 from common.sim.rtds_dialect import (
     Refusal,
     Wish,
@@ -20,8 +21,7 @@ from common.sim.rtds_dialect import (
     update_body,
     update_frame,
 )
-from common.sim.script import Observed
-from common.sim.world import Ticked, World
+from common.sim.world import Ticked
 
 _QUIET_AFTER_NS = 300 * 1_000_000_000
 _PING_ANSWERS = (None, "", "PONG")
@@ -42,18 +42,19 @@ class _Listener:
 class RtdsChannel:
     """Every connection to ``/rtds``."""
 
-    def __init__(self, world: World, board: FaultBoard, now_ns: Callable[[], int], queue_limit: int) -> None:
+    def __init__(
+        self, board: FaultBoard, now_ns: Callable[[], int], queue_limit: int, delay_ms: int = 0
+    ) -> None:
         self.outlet = Outlet("rtds", board, queue_limit)
-        self._world = world
+        self.route = OracleRoute("rtds", board, delay_ms, now_ns, self.publish)
         self._board = board
         self._now_ns = now_ns
         self._listeners: dict[Link, _Listener] = {}
         self._number = 0
-        self._last_sent: dict[tuple[str, str], int] = {}
 
     def publish(self, ticked: Ticked) -> None:
         """Send one observation to everyone who wants it; goes quiet on clients that stopped pinging."""
-        observed = self._as_sent(ticked.observed)
+        observed = ticked.observed
         body = update_body(observed, ticked.emitted_ms)
         keys = (observed.topic, observed.symbol)
         quiet_before = self._now_ns() - _QUIET_AFTER_NS
@@ -96,25 +97,12 @@ class RtdsChannel:
         if wish.dead:
             return
         if wish.symbol is not None and not self._board.drops_snapshot("rtds"):
-            points = self._world.history(wish.topic, wish.symbol, backfill_points(wish.topic))
+            points = self.route.history(wish.topic, wish.symbol, backfill_points(wish.topic))
             if points:
                 frame = backfill_frame(points, self._now_ns() // 1_000_000)
                 self.outlet.offer(listener.link, "backfill", frame, (wish.topic, wish.symbol))
         if not wish.muted:
             listener.wants.add((wish.topic, wish.symbol))
-
-    def _as_sent(self, observed: Observed) -> Observed:
-        keys = (observed.topic, observed.symbol)
-        if self._board.repeats(keys) and keys in self._last_sent:
-            return Observed(
-                observed.topic,
-                observed.symbol,
-                observed.observed_ms,
-                self._last_sent[keys],
-                observed.window_s,
-            )
-        self._last_sent[keys] = observed.value_e18
-        return observed
 
 
 def _token(seed: str, size: int) -> str:

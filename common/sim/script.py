@@ -4,7 +4,7 @@ Generated markets and recordings both become such a stream; the player gives it 
 scripted instants. Owns no socket and no clock: every instant is a wall-clock nanosecond of the run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 Level = tuple[str, str]
@@ -46,7 +46,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One oracle observation leaves the relay."""
+    """One observation sets out to the clients: an oracle's, or (topic ``crypto_prices``) an exchange's."""
 
     topic: str
     """``crypto_prices``, ``crypto_prices_chainlink``, ``crypto_prices_twap_thirty`` or ``..._sixty``."""
@@ -130,3 +130,5 @@ class Script:
     book: str = "generated"
     """``generated``, ``recorded`` or ``derived`` (asks computed from the other side's bids)."""
     notes: tuple[str, ...] = field(default=())
+    route_delays_ms: Mapping[str, int] = field(default_factory=dict)
+    """How much later than its step an oracle's observation is sent on a channel; nothing said is at once."""

@@ -16,16 +16,23 @@ import msgspec
 from aiohttp import web
 
 from common.errors import DependencyMissing
+from common.sim.auth_rest import AuthRest
+from common.sim.chainlink_channel import ChainlinkChannel
+from common.sim.chainlink_rest import ChainlinkRest
 from common.sim.delivery import QUEUE_LIMIT
+from common.sim.exchange_channel import ExchangeChannel
+from common.sim.exchange_dialect import DIALECTS
 from common.sim.faults import FaultBoard, FaultFile, read_faults
 from common.sim.gamma_dialect import series_id
 from common.sim.market_channel import MarketChannel
 from common.sim.player import Player
+from common.sim.polybolt_channel import PolyboltChannel
 from common.sim.rest import Rest, edge
 from common.sim.rtds_channel import RtdsChannel
 from common.sim.script import Script, ScriptEvent
 from common.sim.settings import SimSettings
 from common.sim.world import Ticked, World
+from common.units import SECOND
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +52,32 @@ class Venue:
     ) -> None:
         self.board = FaultBoard()
         self.world = World()
-        self.rtds = RtdsChannel(self.world, self.board, now_ns, queue_limit)
+        self.api_keys: dict[str, tuple[str, str]] = dict(settings.polybolt_credentials)
+        """API key to secret and passphrase: whoever PolyBolt lets in."""
+        delays = script.route_delays_ms
+        self.rtds = RtdsChannel(self.board, now_ns, queue_limit, delays.get("rtds", 0))
         self.market = MarketChannel(self.world, self.board, queue_limit)
+        self.polybolt = PolyboltChannel(
+            self.board, now_ns, queue_limit, self.api_keys, delays.get("polybolt", 0)
+        )
+        self.chainlink = ChainlinkChannel(
+            self.board,
+            now_ns,
+            queue_limit,
+            script.assets,
+            settings.chainlink_credentials,
+            delays.get("chainlink", 0),
+        )
+        self.exchanges = tuple(
+            ExchangeChannel(dialect, script.assets, self.board, now_ns, queue_limit) for dialect in DIALECTS
+        )
+        self._oracles: tuple[RtdsChannel | PolyboltChannel | ChainlinkChannel | ExchangeChannel, ...] = (
+            self.rtds,
+            self.polybolt,
+            self.chainlink,
+            *self.exchanges,
+        )
+        self._outlets = (*(channel.outlet for channel in self._oracles), self.market.outlet)
         self.player = Player(script, self.happen)
         self._settings = settings
         self._script = script
@@ -88,7 +119,9 @@ class Venue:
 
     async def close(self) -> None:
         """Cut every connection and stop listening."""
-        for outlet in (self.rtds.outlet, self.market.outlet):
+        for channel in self._oracles:
+            channel.route.stop()
+        for outlet in self._outlets:
             for link in tuple(outlet.links):
                 link.cut()
         if self._runner is not None:
@@ -98,7 +131,8 @@ class Venue:
         """Let events of one millisecond change the world and send what follows to every connection."""
         for change in self.world.apply(events, at_ns):
             if isinstance(change, Ticked):
-                self.rtds.publish(change)
+                for channel in self._oracles:
+                    channel.route.carry(change)
             else:
                 self.market.publish(change)
 
@@ -120,8 +154,8 @@ class Venue:
             "position_ns": position.at_ns,
             "late_ms": position.late_ms,
             "done": position.done,
-            "connections": {"rtds": len(self.rtds.outlet.links), "market": len(self.market.outlet.links)},
-            "frames": {"rtds": dict(self.rtds.outlet.sent), "market": dict(self.market.outlet.sent)},
+            "connections": {outlet.channel: len(outlet.links) for outlet in self._outlets},
+            "frames": {outlet.channel: dict(outlet.sent) for outlet in self._outlets},
             "requests": dict(self._requests),
             "listed": list(self.world.markets),
             "resolved": {
@@ -133,12 +167,25 @@ class Venue:
         }
 
     def _app(self) -> web.Application:
-        rest = Rest(self.world, self._script.cadence, self._settings.taker_delay_ms, self._now_ns)
+        rest = Rest(
+            self.world,
+            self.board,
+            self._script.cadence,
+            self._settings.taker_delay_ms,
+            # Of a real window's length of time; a recording is played faster.
+            round(self._settings.resolution_delay_s * SECOND / self._script.speed),
+            self._now_ns,
+        )
         app = web.Application(middlewares=[edge(self.board, self._requests)])
         app.add_routes(
             [
                 web.get("/rtds", self.rtds.serve),
+                web.get("/polybolt", self.polybolt.serve),
+                web.get("/chainlink/api/v1/ws", self.chainlink.serve),
+                *ChainlinkRest(self.chainlink).routes(),
                 web.get("/ws/market", self.market.serve),
+                *(web.get(f"/exchange/{each.outlet.channel}", each.serve) for each in self.exchanges),
+                *AuthRest(self.api_keys, self._now_ns).routes(),
                 web.get("/control/state", self._get_state),
                 web.get("/control/faults", self._get_faults),
                 web.post("/control/faults", self._post_faults),

@@ -23,6 +23,11 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     taker_delay_ms: int = 150
     """Told in ``itodems`` of the market info for markets that have a taker delay."""
 
+    polybolt_credentials: dict[str, tuple[str, str]] = {}
+    """API key to secret and passphrase; beside them count the keys that are made while the venue runs."""
+    chainlink_credentials: dict[str, str] = {}
+    """Client id to secret."""
+
     seed: int = 1
     assets: tuple[str, ...] = ("btc", "eth", "sol", "xrp")
     """Lower-case tickers."""
@@ -31,6 +36,8 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """None: windows settle on spot."""
     book_lag_s: float = 55.0
     """How long the generated book takes to follow the oracle."""
+    book_updates_per_s: int = 3
+    """Mean number of changes of an open window's books in a second."""
     volatility_annual: float = 0.6
     """Standard deviation of the generated yearly log return."""
     jumps_per_window: float = 1.0
@@ -91,6 +98,8 @@ def problems_in(settings: SimSettings) -> list[str]:
         problems.append(f"window_s is {settings.window_s}; use at least 5")
     if settings.twap_lookback_s is not None and settings.twap_lookback_s < 1:
         problems.append(f"twap_lookback_s is {settings.twap_lookback_s}; use 30, 60 or null for spot")
+    if settings.book_updates_per_s < 2:
+        problems.append(f"book_updates_per_s is {settings.book_updates_per_s}; use at least 2")
     if settings.speed is not None and not settings.speed > 0:
         problems.append(f"speed is {settings.speed}; use a number above 0, or null for automatic")
     if settings.seconds is not None and settings.seconds < 30:

@@ -1,10 +1,9 @@
-"""The state of the simulated venue: markets, books, outcomes and the last two minutes of oracle values.
+"""The state of the simulated venue: markets, books and outcomes.
 
 Scripted events go in, a description of what changed comes out. Owns no socket, no clock and no wire format.
 """
 
 import logging
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -23,7 +22,6 @@ from common.sim.script import (
 
 log = logging.getLogger(__name__)
 
-HISTORY_MS = 120_000
 _MARKETS_KEPT = 5_000
 _FIRST_MARKET_ID = 2_100_000
 _FIRST_EVENT_ID = 430_000
@@ -77,7 +75,7 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """An observation left the relay at ``emitted_ms``."""
+    """An observation set out to the clients at ``emitted_ms``."""
 
     observed: Observed
     emitted_ms: int
@@ -107,7 +105,6 @@ class World:
         self.markets: dict[str, Market] = {}
         self.by_condition: dict[str, Market] = {}
         self.by_token: dict[str, Market] = {}
-        self._history: dict[tuple[str, str], deque[Observed]] = {}
         self._listed = 0
 
     def apply(self, events: Iterable[ScriptEvent], at_ns: int) -> list[Change]:
@@ -117,7 +114,6 @@ class World:
         touched: dict[str, MarketChange] = {}
         for event in events:
             if isinstance(event, Observed):
-                self._remember(event)
                 ticks.append(Ticked(event, stamp_ms))
                 continue
             if isinstance(event, Listed):
@@ -130,10 +126,6 @@ class World:
             market.updated_ns = at_ns
             _happen(event, market, change, at_ns)
         return [*ticks, *touched.values()]
-
-    def history(self, topic: str, symbol: str, newest: int) -> list[Observed]:
-        """The last observations of one symbol, oldest first, at most ``newest`` of them."""
-        return list(self._history.get((topic, symbol), ()))[-newest:]
 
     def live_markets(self) -> Iterator[Market]:
         """Markets without an outcome, in the order of their listing."""
@@ -168,12 +160,6 @@ class World:
             case TickSizeChanged(slug=slug) | StrikePublished(slug=slug) | Resolved(slug=slug):
                 return self.markets.get(slug)
         return None
-
-    def _remember(self, observed: Observed) -> None:
-        points = self._history.setdefault((observed.topic, observed.symbol), deque())
-        points.append(observed)
-        while points[0].observed_ms <= observed.observed_ms - HISTORY_MS:
-            points.popleft()
 
 
 def _happen(event: ScriptEvent, market: Market, change: MarketChange, at_ns: int) -> None:

@@ -4,7 +4,7 @@ import sqlite3
 
 from common.errors import DependencyMissing, InvariantBroken
 
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x4C414747
 """Marks the file as ours, so that no other database is ever taken for a journal."""
 
@@ -96,13 +96,21 @@ CREATE TABLE answers (
     at_ns INTEGER NOT NULL
 );
 """
+_STEPS = {
+    # What a trade was judged by: since version 2 a stand-in for the settling stream may trade on paper.
+    1: "".join(
+        f"ALTER TABLE {table} ADD COLUMN basis TEXT NOT NULL DEFAULT 'settlement';\n"
+        for table in ("orders", "positions")
+    ),
+}
+"""What turns the tables of each earlier version into those of the next."""
 
 _APPEND_ONLY = ("account", "fills", "postures", "entries", "entry_lines")
 _NEVER_DELETED = (*_APPEND_ONLY, "orders", "positions")
 
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:
-    """Make the tables in an empty database, accept our own version, refuse everything else.
+    """Make the tables in an empty database, bring an older version up to date, refuse everything else.
 
     Raises DependencyMissing for a newer version and InvariantBroken for a database that is not a journal.
     """
@@ -116,11 +124,19 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
             f"journal: {path} was written by a newer laggard (schema {version}, this one knows {VERSION}); "
             "start that version, nothing was changed"
         )
+    if application == APPLICATION_ID and version in _STEPS:
+        _apply(connection, "".join(_STEPS[step] for step in range(version, VERSION)))
+        return
     if application or version or tables:
         raise InvariantBroken(f"journal: {path} is not a laggard journal; move it away, nothing was changed")
-    script = _TABLES + "".join(_guard(table, "UPDATE") for table in _APPEND_ONLY)
+    script = _TABLES + "".join(_STEPS.values())
+    script += "".join(_guard(table, "UPDATE") for table in _APPEND_ONLY)
     script += "".join(_guard(table, "DELETE") for table in _NEVER_DELETED)
-    # One transaction: a crash half-way leaves an empty database, not half a journal.
+    _apply(connection, script)
+
+
+def _apply(connection: sqlite3.Connection, script: str) -> None:
+    """One transaction: a crash half-way leaves what was there before, never half a journal."""
     connection.executescript(
         f"BEGIN IMMEDIATE;{script}PRAGMA application_id={APPLICATION_ID};"
         f"PRAGMA user_version={VERSION};COMMIT;"

@@ -13,6 +13,7 @@ from common.core.order_state import (
     Books,
     BookSeen,
     Commit,
+    CommitIntent,
     Completeness,
     Effect,
     Event,
@@ -32,26 +33,29 @@ from common.core.order_state import (
     State,
     Submitted,
 )
-from common.errors import DependencyMissing, InvariantBroken
+from common.errors import CallRefused, CallTimedOut, DependencyMissing, InvariantBroken
 from common.messages import (
     Accepted,
     AccountReport,
     AccountState,
     Answer,
+    BookProof,
     BookState,
     Command,
     Envelope,
     MarketState,
     OrderState,
     PositionState,
+    ProveBook,
     Refused,
     Request,
     SetPosture,
     Submit,
 )
+from common.runtime.calls import call
 from common.runtime.shell import Process
 from common.store.journal import Journal
-from common.units import SECOND
+from common.units import MILLISECOND, SECOND
 from common.venue.paper import PaperVenue, View
 from common.venue.port import OrderPort
 from common.venue.recovery import leave_marker
@@ -59,6 +63,8 @@ from common.venue.recovery import leave_marker
 KEEP_PUBLISHED_NS = 3600 * SECOND
 REPORTED_ORDERS = 200
 LEDGER_CHECK_S = 10
+PROOF_NS = 300 * MILLISECOND
+"""How long books may take to prove a book: whatever else we are told, a halt too, waits behind it."""
 
 
 class Desk:
@@ -77,6 +83,7 @@ class Desk:
         self._summed: Books | None = None
         self._summed_at = (0, 0)
         self._duplicates = 0
+        self._unanswered_ns = 0
 
     def moment(self) -> Moment:
         """Now."""
@@ -109,12 +116,18 @@ class Desk:
         self.state = state
         return self._carry_out(effects)
 
-    def submit(self, command: Command, request: Request) -> Answer:
-        """Answer a submit."""
+    async def submit(self, command: Command, request: Request) -> Answer:
+        """Answer a submit; a new order only begins on a book that is proven now."""
         assert isinstance(command, Submit)
+        event = Submitted(command, request.id, self.venue.order_id(command))
+        if self._would_begin(event) and not self.process.stopping.is_set():
+            unproven = await self._unproven(command)
+            if unproven:
+                return self._noted(Refused(code="book-unproven", text=unproven))
         if self.process.stopping.is_set():
             return Refused(code="stopping", text="the executor is stopping")
-        return self._decide(Submitted(command, request.id, self.venue.order_id(command)))
+        # Decided anew: much may have happened while books was asked.
+        return self._decide(event)
 
     def set_posture(self, command: Command, request: Request) -> Answer:
         """Answer a change of posture; the same request, also from before a restart, changes nothing again."""
@@ -203,15 +216,47 @@ class Desk:
         """Whether an order's fate is open."""
         return any(order.state.status == "working" for order in self.state.books.orders.values())
 
+    def _would_begin(self, event: Submitted) -> bool:
+        """Whether this would be a new order now; repetitions and refusals need no book."""
+        _, effects = step(self.state, event, self.moment())
+        return any(isinstance(effect, CommitIntent) for effect in effects)
+
+    async def _unproven(self, submit: Submit) -> str:
+        """Why the book of this token is not proven; empty when it is."""
+        process, token = self.process, submit.token
+        if submit.decided_mono_ns <= self._unanswered_ns:
+            # Whoever queued up behind that question would make a halt wait for one time-out each.
+            return "no proof of the book: books did not answer a moment ago"
+        try:
+            proof = await call(
+                process.ctx,
+                process.run_dir,
+                "books",
+                process.role,
+                ProveBook(token=token),
+                clock=process.clock,
+                timeout_ns=PROOF_NS,
+            )
+        except (CallTimedOut, CallRefused) as error:
+            self._unanswered_ns = process.clock.mono_ns()
+            return f"no proof of the book: {error}"
+        if not isinstance(proof, BookProof) or proof.token != token:
+            return "books answered with something else than the proof of this book"
+        return "" if proof.proven else proof.text or "books gave no reason"
+
     def _decide(self, event: Event) -> Answer:
         try:
             answer = self.advance(event)
         except DependencyMissing as error:
             return Refused(code="journal", text=str(error))
         if isinstance(answer, Refused):
-            self.process.count(f"refused_{answer.code}")
-            self.process.log.info("refused", code=answer.code, text=answer.text)
+            return self._noted(answer)
         return answer or Refused(code="unanswered", text="nothing was decided")
+
+    def _noted(self, refusal: Refused) -> Refused:
+        self.process.count(f"refused_{refusal.code}")
+        self.process.log.info("refused", code=refusal.code, text=refusal.text)
+        return refusal
 
     def _carry_out(self, effects: list[Effect]) -> Answer | None:
         answer: Answer | None = None

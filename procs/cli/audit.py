@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.messages import SourceCount, StatusReport
+from common.runtime.endpoints import ORACLES
 from common.store.tape import Hole
 
 FOLLOWS: dict[str, frozenset[str]] = {
-    "strategist": frozenset({"oracle-rtds", "books", "executor"}),
+    "strategist": frozenset({"books", "executor"}),
     "executor": frozenset({"books"}),
-    "recorder": frozenset({"oracle-rtds", "books", "strategist", "executor", "sentinel"}),
+    "recorder": frozenset({*ORACLES, "books", "strategist", "executor", "sentinel"}),
 }
-"""Whom a process must hear: one that never heard a publisher has no count of it that could be wrong."""
+"""Whom a process must hear: one that never heard a publisher has no count of it that could be wrong.
+
+The strategist hears the chosen routes; it counts each of them from its start.
+"""
 TRACEBACK = "Traceback (most recent call last)"
 
 

@@ -114,6 +114,8 @@ def _order(board: Board, order: OrderState) -> str | None:
     text = f"{order.window} order {order.outcome} at {price4_text(order.limit4)} is {order.status}"
     if order.filled_size6:
         text += f": {order.filled_size6 / 1_000_000:.2f} shares for {usd6_text(order.cost_usd6)}"
+    if order.basis != "settlement":
+        text += f" [{order.basis}]"
     return f"{text} ({order.reason})" if order.reason else text
 
 

@@ -5,7 +5,7 @@ Every line is answered: a message, a frame without one, or a named refusal. Refu
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple, get_args
@@ -14,8 +14,10 @@ import click
 import msgspec
 
 from common.errors import FrameRefused
-from common.feeds import clob_market, rtds
+from common.feeds import chainlink, chainlink_report, clob_market, polybolt_frames, rtds
 from common.feeds.gamma import NOT_AT_CLOB, market_from_gamma, markets_in
+from common.feeds.price_fields import Control
+from common.feeds.route import Item
 from common.messages import MarketState, Tick
 from common.units import MILLISECOND, SECOND, price4_text, price18_text, size6_text
 from procs.cli.recorded_lines import Recorded, Source, read_text, recorded_frames
@@ -89,11 +91,19 @@ def _rows(source: Source, text: str, counts: Counter[str]) -> Iterator[Row]:
 
 
 def _rtds(recorded: Recorded) -> list[Told]:
+    return _prices(rtds.parse_frame(recorded.frame or "", recorded.recv_ns), recorded.recv_ns)
+
+
+def _polybolt(recorded: Recorded) -> list[Told]:
+    return _prices(polybolt_frames.parse_frame(recorded.frame or "", recorded.recv_ns), recorded.recv_ns)
+
+
+def _prices(items: Sequence[Item], recv_ns: int | None) -> list[Told]:
     return [
         Told(item.kind, _plain(item), item.text)
-        if isinstance(item, rtds.Control)
-        else Told("tick", _plain(item), _tick_text(item, recorded.recv_ns))
-        for item in rtds.parse_frame(recorded.frame or "", recorded.recv_ns)
+        if isinstance(item, Control)
+        else Told("tick", _plain(item), _tick_text(item, recv_ns))
+        for item in items
     ]
 
 
@@ -119,10 +129,26 @@ def _judged_by_gamma_alone(state: MarketState) -> MarketState:
     return msgspec.structs.replace(state, refusals=tuple(why for why in state.refusals if why != NOT_AT_CLOB))
 
 
+def _chainlink(recorded: Recorded) -> list[Told]:
+    report = chainlink_report.parse_frame(recorded.frame or "", recorded.recv_ns)
+    if isinstance(report, Control):
+        return [Told(report.kind, _plain(report), report.text)]
+    series = next((one.key for one, feed_id in chainlink.FEEDS.items() if feed_id == report.feed_id), None)
+    # Beyond 64 bits: decimal text.
+    wide = {"native_fee", "link_fee", "price18", "bid18", "ask18"}
+    message = {
+        name: str(value) if name in wide and value is not None else value
+        for name, value in _plain(report).items()
+    }
+    return [Told("report", {"series": series, **message}, _report_text(report, series, recorded.recv_ns))]
+
+
 _READERS: dict[Source, Callable[[Recorded], list[Told]]] = {
     "rtds": _rtds,
     "clob-market": _clob_market,
     "gamma": _gamma,
+    "chainlink": _chainlink,
+    "polybolt": _polybolt,
 }
 
 
@@ -168,6 +194,21 @@ def _tick_text(tick: Tick, recv_ns: int | None) -> str:
     note = " backfill" if tick.backfill else ""
     value = price18_text(tick.value, places=18).rstrip("0").rstrip(".")
     return f"{tick.asset} {tick.kind} {value} of {_time(tick.observed_ns)}, {', '.join(ages)}{note}"
+
+
+def _report_text(report: chainlink_report.Report, series: str | None, recv_ns: int | None) -> str:
+    quotes = [
+        f"{name} {_whole_price(value)}"
+        for name, value in (("bid", report.bid18), ("ask", report.ask18))
+        if value is not None
+    ]
+    price = f"{series or report.feed_id} v{report.schema} {_whole_price(report.price18)}"
+    age = "" if recv_ns is None else f", received after {_seconds(recv_ns - report.observed_ns)}"
+    return f"{', '.join((price, *quotes))}, of {_time(report.observed_ns)}{age}"
+
+
+def _whole_price(value18: int) -> str:
+    return price18_text(value18, places=18).rstrip("0").rstrip(".")
 
 
 def _market_text(state: MarketState) -> str:

@@ -12,12 +12,13 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
 import zmq.asyncio
 
+from common.messages import RouteName
 from common.sim.recordings import RecordingUnreadable
 from procs.cli.board import Board
 from procs.cli.demo_config import Plan, generated_plan, recording_plan, write_files
@@ -29,6 +30,7 @@ from procs.cli.stack import supervisor_pid
 from procs.cli.tally import Tally, count
 from procs.cli.watch import hear, show_live
 
+DEFAULT_ORACLES: tuple[RouteName, ...] = ("chainlink", "polybolt", "rtds")
 AFTER_END_S = 5.0
 """After the script's last step: the last outcome is still to be discovered and booked."""
 VENUE_LIMIT_S = 20.0
@@ -49,6 +51,13 @@ VENUE_LIMIT_S = 20.0
 @click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Recorded seconds per second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of generated markets.")
 @click.option(
+    "--oracles",
+    default=",".join(DEFAULT_ORACLES),
+    show_default=True,
+    metavar="LIST",
+    help="Routes to the oracle's price, best first; exchange adds public tickers.",
+)
+@click.option(
     "--state", "state_dir", type=click.Path(path_type=Path), help="Directory for journal, tapes and logs."
 )
 def demo(
@@ -57,17 +66,19 @@ def demo(
     recording: Path | None,
     speed: float | None,
     seed: int,
+    oracles: str,
     state_dir: Path | None,
 ) -> int:
     """Run everything offline against the simulated venue and audit it; exit 0 when all is accounted for."""
     if speed is not None and recording is None:
         raise click.UsageError("--speed is for --recording; generated markets run at speed 1")
+    routes = _routes(oracles)
     port, now_ns = free_port(), time.time_ns()
     try:
         plan = (
-            recording_plan(recording, seconds, speed, port, now_ns)
+            recording_plan(recording, seconds, speed, port, now_ns, routes)
             if recording is not None
-            else generated_plan(seconds, seed, port, now_ns)
+            else generated_plan(seconds, seed, port, now_ns, routes)
         )
     except RecordingUnreadable as error:
         raise click.BadParameter(str(error), param_hint="--recording") from None
@@ -83,6 +94,18 @@ def demo(
     for reason in result["reasons"]:
         progress(f"failed: {reason}")
     return 1 if result["reasons"] else 0
+
+
+def _routes(text: str) -> tuple[RouteName, ...]:
+    names: tuple[RouteName, ...] = get_args(RouteName)
+    asked = [part.strip() for part in text.split(",") if part.strip()]
+    chosen = tuple(name for part in asked for name in names if name == part)
+    if not chosen or len(chosen) != len(asked) or len(set(chosen)) != len(chosen):
+        raise click.BadParameter(
+            f"{text!r} is not a list of different routes; choose from {', '.join(names)}",
+            param_hint="--oracles",
+        )
+    return chosen
 
 
 def _perform(plan: Plan, stage: Stage, *, live: bool) -> dict[str, Any]:

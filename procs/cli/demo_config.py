@@ -3,11 +3,18 @@
 Only URLs and thresholds differ from a real run; recorded time is compressed and every limit with it.
 """
 
+import secrets
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 
+from common.messages import RouteName
+from common.runtime.credentials import write_credentials
+from common.sim.chainlink_dialect import sim_feed_ids
 from common.sim.naming import window_label
 from common.sim.recordings import RecordingInfo, describe, recording_script
 from common.sim.settings import SimSettings
@@ -44,12 +51,16 @@ class Plan:
     """Series that never fall silent in this plan."""
     min_time_left_s: float
     lookahead_s: float
+    oracles: tuple[RouteName, ...]
+    """Routes by rank."""
     sim: SimSettings
     recording: RecordingInfo | None
     notes: tuple[str, ...]
 
 
-def generated_plan(seconds: int | None, seed: int, port: int, now_ns: int) -> Plan:
+def generated_plan(
+    seconds: int | None, seed: int, port: int, now_ns: int, oracles: tuple[RouteName, ...]
+) -> Plan:
     """Generated markets: windows of a minute, or as long as lets two of them end within a short run."""
     run_s = DEFAULT_SECONDS if seconds is None else seconds
     window_s = WINDOW_S if run_s >= SHORT_RUN_S else max(SHORTEST_WINDOW_S, (run_s - 10) // 2)
@@ -59,7 +70,7 @@ def generated_plan(seconds: int | None, seed: int, port: int, now_ns: int) -> Pl
         seed=seed,
         assets=DEMO_ASSETS,
         window_s=window_s,
-        twap_lookback_s=30,
+        **_credentials(),
         # The relay alone is a second late: a book faster than that could not be beaten by anybody.
         book_lag_s=max(3.0, 55 * scale),
         jumps_per_window=2.0,
@@ -78,13 +89,21 @@ def generated_plan(seconds: int | None, seed: int, port: int, now_ns: int) -> Pl
         watched=("spot", "twap60"),
         min_time_left_s=window_s / 3,
         lookahead_s=float(window_s),
+        oracles=oracles,
         sim=sim,
         recording=None,
         notes=("prices, books and outcomes are generated from the seed; nothing here happened",),
     )
 
 
-def recording_plan(path: Path, seconds: int | None, speed: float | None, port: int, now_ns: int) -> Plan:
+def recording_plan(
+    path: Path,
+    seconds: int | None,
+    speed: float | None,
+    port: int,
+    now_ns: int,
+    oracles: tuple[RouteName, ...],
+) -> Plan:
     """A recording, compressed; raises RecordingUnreadable or ConfigError when it cannot be played."""
     info = describe(path)
     script = recording_script(path, speed, now_ns + START_MARGIN_S * SECOND, seconds=seconds)
@@ -113,9 +132,11 @@ def recording_plan(path: Path, seconds: int | None, speed: float | None, port: i
         watched=("binance",) if exchange_only else ("spot",),
         min_time_left_s=left_s / script.speed,
         lookahead_s=lookahead_s,
+        oracles=oracles,
         sim=SimSettings(
             listen=f"127.0.0.1:{port}",
             mode="recording",
+            **_credentials(),
             # A venue that is killed and started again goes on where the recording is by then.
             starts_at_ns=now_ns + START_MARGIN_S * SECOND,
             path=str(path.resolve()),
@@ -127,7 +148,22 @@ def recording_plan(path: Path, seconds: int | None, speed: float | None, port: i
     )
 
 
-def config_toml(plan: Plan) -> str:
+class Credentials(TypedDict):
+    """What the simulated venue lets in."""
+
+    polybolt_credentials: dict[str, tuple[str, str]]
+    chainlink_credentials: dict[str, str]
+
+
+def _credentials() -> Credentials:
+    """Made up for one run; worth nothing anywhere else."""
+    return {
+        "polybolt_credentials": {str(uuid.uuid4()): (secrets.token_urlsafe(32), secrets.token_hex(32))},
+        "chainlink_credentials": {str(uuid.uuid4()): secrets.token_urlsafe(32)},
+    }
+
+
+def config_toml(plan: Plan, credentials_dir: Path) -> str:
     """The configuration of the processes: paper mode, every venue URL on the simulated venue."""
     host, speed = plan.sim.listen, plan.speed
     lines = [
@@ -142,11 +178,27 @@ def config_toml(plan: Plan) -> str:
         "",
         "[venue]",
         f'rtds_url = "ws://{host}/rtds"',
+        f'polybolt_url = "ws://{host}/polybolt"',
         f'clob_ws_url = "ws://{host}/ws/market"',
         f'clob_url = "http://{host}/clob"',
         f'gamma_url = "http://{host}/gamma"',
+        f'data_url = "http://{host}/data"',
+        "",
+        "[paths]",
+        f'credentials_dir = "{credentials_dir}"',
+        "",
+        "[chainlink]",
+        f'ws_url = "ws://{host}/chainlink"',
+        f'rest_url = "http://{host}/chainlink"',
+        f"feeds = {_list(tuple(f'{key}={feed}' for key, feed in sim_feed_ids(plan.assets).items()))}",
+        "",
+        "[exchanges]",
+        f'coinbase_url = "ws://{host}/exchange/coinbase"',
+        f'kraken_url = "ws://{host}/exchange/kraken"',
+        f'binance_url = "ws://{host}/exchange/binance"',
         "",
         "[oracles]",
+        f"routes = {_list(plan.oracles)}",
         f"watched = {_list(plan.watched)}",
         "",
         "[strategy]",
@@ -176,7 +228,16 @@ def config_toml(plan: Plan) -> str:
 def write_files(plan: Plan, state_dir: Path) -> tuple[Path, Path]:
     """Write configuration and venue settings into the demo's directory; returns their paths."""
     config_file, sim_file = state_dir / "demo.toml", state_dir / "venue.json"
-    config_file.write_text(config_toml(plan))
+    credentials_dir = state_dir / "credentials"
+    for name in ("polybolt", "chainlink"):
+        # Of an earlier demo in the same place: that venue is no more.
+        (credentials_dir / f"{name}.json").unlink(missing_ok=True)
+    for key, (secret, passphrase) in plan.sim.polybolt_credentials.items():
+        polybolt = {"api_key": key, "secret": secret, "passphrase": passphrase}
+        write_credentials(credentials_dir / "polybolt.json", polybolt)
+    for client, secret in plan.sim.chainlink_credentials.items():
+        write_credentials(credentials_dir / "chainlink.json", {"client_id": client, "secret": secret})
+    config_file.write_text(config_toml(plan, credentials_dir))
     sim_file.write_bytes(msgspec.json.format(msgspec.json.encode(plan.sim), indent=2))
     return config_file, sim_file
 
@@ -189,5 +250,5 @@ def _number(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
-def _list(names: tuple[str, ...]) -> str:
+def _list(names: Sequence[str]) -> str:
     return "[" + ", ".join(f'"{name}"' for name in names) + "]"

@@ -15,13 +15,22 @@ import click
 import msgspec
 import zmq.asyncio
 
-from common.messages import AccountReport, ReadAccount, Status, StatusReport
+from common.messages import (
+    AccountReport,
+    Command,
+    OraclesReport,
+    ReadAccount,
+    ReadOracles,
+    Status,
+    StatusReport,
+)
 from common.runtime.calls import call_all
 from common.runtime.clock import SystemClock
-from common.runtime.endpoints import ROLES
+from common.runtime.endpoints import ORACLES, ROLES
 from common.runtime.supervisor import UNREACHABLE, Fault, ProcessRow, process_table, rpc
 from common.store.tape import verify
 from common.units import usd6_text
+from procs.cli import oracles
 from procs.cli.audit import LogMark, Lost, count_unhandled, detected, miscounted, tails, tape_losses
 from procs.cli.demo_config import Plan
 from procs.cli.demo_stage import Running, Stage
@@ -44,6 +53,7 @@ class Gathered:
     account: AccountReport | None = None
     lost: list[Lost] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
+    oracles: OraclesReport | None = None
 
 
 async def gather(ctx: zmq.asyncio.Context, run_dir: Path, stack: Stack) -> Gathered:
@@ -69,8 +79,11 @@ async def gather(ctx: zmq.asyncio.Context, run_dir: Path, stack: Stack) -> Gathe
             break
     gathered.lost += miscounted(gathered.reports)
     gathered.silent = [role for role in asked if role not in gathered.reports]
-    answer = (await call_all(ctx, run_dir, "demo", {"executor": ReadAccount()}, clock=clock))["executor"]
-    gathered.account = answer if isinstance(answer, AccountReport) else None
+    questions: dict[str, Command] = {"executor": ReadAccount(), "strategist": ReadOracles()}
+    answers = await call_all(ctx, run_dir, "demo", questions, clock=clock)
+    account, routes = answers["executor"], answers["strategist"]
+    gathered.account = account if isinstance(account, AccountReport) else None
+    gathered.oracles = routes if isinstance(routes, OraclesReport) else None
     return gathered
 
 
@@ -125,14 +138,45 @@ def conclude(
         "realized_pnl_usd6": money.realized_pnl_usd6 if money is not None else 0,
         "ledger_difference_usd6": money.ledger_difference_usd6 if money is not None else 0,
         "unhandled_exceptions": sum(unhandled.values()) + len(fatal),
+        "oracles": oracles.as_fields(gathered.oracles) if gathered.oracles is not None else None,
+        "agree_percent": _agree_percent(gathered.oracles),
+        "route_gaps": _route_gaps(gathered),
         "recording": msgspec.to_builtins(plan.recording),
         "speed": plan.speed,
         "window_s": plan.window_s,
         "notes": list(plan.notes),
         "state_dir": str(stage.state_dir),
     }
-    result["reasons"] = _reasons(result, lost, unhandled, fatal, gathered, killed)
+    result["reasons"] = _mute_routes(plan, gathered) + _reasons(
+        result, lost, unhandled, fatal, gathered, killed
+    )
     return result
+
+
+def _agree_percent(report: OraclesReport | None) -> float | None:
+    """Over all series: the share of judged seconds in which every live route agreed."""
+    total: Counter[str] = Counter()
+    for audit in report.audits if report is not None else ():
+        total.update(audit.seconds)
+    return oracles.agree_percent(total)
+
+
+def _route_gaps(gathered: Gathered) -> dict[str, int]:
+    """Frames a route itself said it lost, or whose number was skipped, by route process."""
+    return {
+        role: report.counters.get("missed", 0)
+        for role, report in gathered.reports.items()
+        if role in ORACLES and report.state != "disabled"
+    }
+
+
+def _mute_routes(plan: Plan, gathered: Gathered) -> list[str]:
+    reasons = []
+    for route in plan.oracles:
+        report = gathered.reports.get(f"oracle-{route}")
+        if plan.recording is None and (report is None or not report.counters.get("ticks")):
+            reasons.append(f"the route {route} brought no price")
+    return reasons
 
 
 def _process(row: ProcessRow, gathered: Gathered, restarts: Mapping[str, int]) -> dict[str, Any]:
@@ -210,6 +254,7 @@ def print_summary(result: Mapping[str, Any]) -> None:
         "fills",
         "gaps_detected",
         "gaps_undetected",
+        "agree_percent",
         "duplicate_orders",
         "ledger_difference_usd6",
         "unhandled_exceptions",

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pnl": ("procs.cli.pnl:pnl", "Show the account: cash, fees, profit and loss."),
     "config": ("procs.cli.config_show:config", "Show or check the configuration."),
     "decode": ("procs.cli.decode:decode", "Turn recorded frames into messages or named refusals."),
+    "init": ("procs.cli.init:init", "Make what a first start needs (a reader key)."),
     "demo": ("procs.cli.demo:demo", "Run everything offline against the simulated venue."),
 }
 

@@ -48,4 +48,8 @@ def _print(report: AccountReport) -> None:
     click.echo(
         f"{account.mode}: {account.orders} orders, {account.fills} fills, loss streak {account.loss_streak}"
     )
+    proxies = [position for position in report.positions if position.basis != "settlement"]
+    if proxies:
+        profit = money(sum(position.pnl_usd6 for position in proxies))
+        click.echo(f"{len(proxies)} of these positions were judged by a {proxies[0].basis}: profit {profit}")
     click.echo(f"posture: {posture.posture}{since}{f' ({posture.reason})' if posture.reason else ''}")

@@ -19,7 +19,9 @@ def positions(as_json: bool) -> int:
     if not ordered:
         click.echo("no positions")
         return 0
-    made = table("window", "side", ">shares", ">cost", ">fee", "ends", "official", ">payout", ">profit")
+    made = table(
+        "window", "side", ">shares", ">cost", ">fee", "ends", "official", ">payout", ">profit", "basis"
+    )
     for position in ordered:
         settled = position.settled
         add_row(
@@ -34,6 +36,7 @@ def positions(as_json: bool) -> int:
                 position.official if settled else "open",
                 money(position.payout_usd6) if settled else None,
                 money(position.pnl_usd6) if settled else None,
+                position.basis,
             ],
         )
     console().print(made)

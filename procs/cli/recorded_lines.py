@@ -18,13 +18,15 @@ import msgspec
 from common.errors import LaggardError
 from common.units import MILLISECOND, SECOND
 
-Source = Literal["rtds", "clob-market", "gamma"]
+Source = Literal["rtds", "clob-market", "gamma", "chainlink", "polybolt"]
 MAX_BYTES = 1 << 30
 
 _RAW_KEYS: dict[str, frozenset[str]] = {
     "rtds": frozenset({"topic", "statusCode", "connectionId"}),
     "clob-market": frozenset({"event_type", "bids", "price_changes"}),
     "gamma": frozenset({"conditionId", "clobTokenIds", "positionIds", "markets", "events"}),
+    "chainlink": frozenset({"report", "fullReport"}),
+    "polybolt": frozenset({"v", "op"}),
 }
 _FRAME_KEYS = ("frame", "payload", "raw", "data", "message", "msg", "text", "body", "response", "book")
 _TIME_KEYS = (
@@ -87,7 +89,9 @@ def recorded_frames(source: Source, text: str) -> Iterator[Recorded]:
 
 def _document(source: Source, text: str, whole: object) -> Iterator[Recorded]:
     # A list of objects is one frame where the source sends arrays, and a list of frames elsewhere.
-    if isinstance(whole, list) and (source == "rtds" or any(_wraps(source, item) for item in whole)):
+    if isinstance(whole, list) and (
+        source in ("rtds", "polybolt") or any(_wraps(source, item) for item in whole)
+    ):
         for item in whole:
             yield from _unwrap(source, 1, _text_of(item), item)
     else:
@@ -147,7 +151,9 @@ def _ours(source: Source, value: Mapping[str, object]) -> bool:
     named = value.get("source")
     if not isinstance(named, str):
         return True
-    return {"rtds": "rtds", "clob-market": "clob", "gamma": "gamma"}[source] in named.lower()
+    if source == "chainlink" and ("rtds" in named.lower() or "polybolt" in named.lower()):
+        return False  # a relay's topic of that name
+    return ("clob" if source == "clob-market" else source) in named.lower()
 
 
 def _receipt(value: Mapping[str, object]) -> int | None:

@@ -3,7 +3,9 @@
 import click
 import msgspec
 
-from procs.cli.asking import find_place
+from common.messages import OraclesReport, ReadOracles
+from procs.cli import oracles
+from procs.cli.asking import ask, find_place
 from procs.cli.show import add_row, console, duration, print_json, table
 from procs.cli.survey import Seen, Survey, survey
 
@@ -12,18 +14,28 @@ from procs.cli.survey import Seen, Survey, survey
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def status(as_json: bool) -> int:
     """Ask every process how it is; exit 0 all well, 3 something is not, 4 supervisord does not run."""
-    found = survey(find_place())
+    place = find_place()
+    found = survey(place)
+    answer = ask(place.run_dir, {"strategist": ReadOracles()})["strategist"] if found.seen else None
+    report = answer if isinstance(answer, OraclesReport) else None
     if as_json:
         print_json(
             "status",
             running=found.supervisor is not None,
             supervisor_pid=found.supervisor,
             processes={one.row.name: as_fields(one) for one in found.seen},
+            oracles=oracles.as_fields(report) if report is not None else None,
         )
     elif found.supervisor is None:
         click.echo("supervisord is not running; laggard up starts it", err=True)
     else:
         print_survey(found)
+        if report is not None and report.audits:
+            console().print()
+            console().print(oracles.audits_table(report))
+        if report is not None and report.exchanges:
+            console().print()
+            console().print(oracles.exchanges_table(report))
     return found.exit_code
 
 

@@ -13,11 +13,12 @@ from rich.live import Live
 from common.messages import Envelope
 from common.runtime.bus import Subscriber
 from common.runtime.clock import SystemClock
+from common.runtime.endpoints import ROLES
 from procs.cli.asking import find_place
 from procs.cli.board import Board, plain_lines, render, summary, take
 from procs.cli.show import JSON_SCHEMA, console
 
-SOURCES = ("oracle-rtds", "books", "strategist", "executor", "recorder", "sentinel")
+SOURCES = tuple(role for role in ROLES if role != "venue")
 REFRESH_S = 0.25
 PLAIN_EVERY_S = 10
 

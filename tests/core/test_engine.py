@@ -261,7 +261,7 @@ def test_history_informs_but_triggers_nothing() -> None:
     before = len(talk.said)
     talk.at(400).hear(*(tick(second, 100_300) for second in range(1, 50)))
     assert len(talk.said) == before
-    assert talk.state.series["btc"]["spot"].at((START_S + 20) * SECOND) is not None
+    assert talk.state.series["btc"]["spot"]["rtds"].at((START_S + 20) * SECOND) is not None
 
 
 def test_many_overlapping_windows_are_judged_each_by_its_own_strike_and_book() -> None:

@@ -437,3 +437,36 @@ def test_whatever_happens_the_books_add_up_and_nothing_happens_twice(
     assert len(play.got(PublishOrder)) == len(play.state.books.orders) + ends
     assert len(play.got(PublishPosture)) == len(play.got(CommitPosture))
     assert all(refusal.text for refusal in play.got(Refuse))
+
+
+def test_the_rule_of_the_routes_tightens_and_lifts_only_its_own() -> None:
+    book = Playbook()
+
+    def ask(wanted: str, who: str) -> bool:
+        effects = book.hear(PostureAsked(wanted, "why", who))  # type: ignore[arg-type]
+        return not any(isinstance(effect, Refuse) for effect in effects)
+
+    assert not ask("trading", "routes")
+    assert ask("no-new-orders", "routes")
+    assert ask("trading", "routes")
+    for posture_now in ("no-new-orders", "paused", "halted"):
+        assert ask(posture_now, "operator")
+        assert not ask("trading", "routes")
+        assert not ask("no-new-orders", "routes")
+        assert book.state.posture.posture == posture_now
+    assert ask("trading", "operator")
+    assert not ask("halted", "routes")
+
+
+def test_a_stand_in_is_labelled_to_the_end_and_refused_with_real_money() -> None:
+    play = Playbook().opened()
+    play.submit(basis="proxy, not settlement")
+    play.hear(Answered(INTENT, Matched((fill(),))))
+    (position,) = play.state.books.positions.values()
+    assert play.order().state.basis == position.basis == "proxy, not settlement"
+
+    live = Playbook().opened()
+    with_money = msgspec.structs.replace(live.state.strategy, live=True)
+    live.state = msgspec.structs.replace(live.state, strategy=with_money)
+    assert live.refusal(basis="proxy, not settlement") == "proxy"
+    assert kinds([*live.submit()])[0] == "CommitIntent"

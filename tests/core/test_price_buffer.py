@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from common.core.price_buffer import Added, Mean, Observation, PriceBuffer
+from common.core.price_buffer import LONGEST_RUN, Added, Mean, Observation, PriceBuffer
 from common.units import SECOND
 
 HORIZON = 40
@@ -159,3 +159,52 @@ def test_missing_is_what_a_full_second_grid_lacks(stamps: set[int], start: int, 
 @given(st.permutations(range(30)))
 def test_the_order_of_arrival_does_not_matter(stamps: list[int]) -> None:
     assert filled(*stamps).mean(0, 30 * SECOND) == filled(*range(30)).mean(0, 30 * SECOND)
+
+
+def test_a_value_began_where_the_run_of_equal_ones_begins() -> None:
+    buffer = PriceBuffer(1000 * SECOND)
+    for second, value in ((1, 5), (2, 7), (3, 7), (4, 7), (6, 7), (7, 9)):
+        buffer.add(second * SECOND, value, second)
+    for second, began in ((0, None), (1, 1), (2, 2), (4, 2), (5, 2), (6, 2), (7, 7), (9, 7)):
+        found = buffer.unchanged_since(second * SECOND)
+        assert (found.observed_ns // SECOND if found else None) == began
+
+
+def test_a_run_is_followed_back_only_so_far() -> None:
+    buffer = PriceBuffer(10_000 * SECOND)
+    for second in range(LONGEST_RUN * 3):
+        buffer.add(second * SECOND, 7, second)
+    found = buffer.unchanged_since(LONGEST_RUN * 3 * SECOND)
+    assert found is not None
+    assert found.observed_ns == (LONGEST_RUN * 3 - 1 - LONGEST_RUN) * SECOND
+
+
+def test_the_observation_of_an_instant_has_its_arrival() -> None:
+    buffer = PriceBuffer(1000 * SECOND)
+    buffer.add(SECOND, 5, 17)
+    found = buffer.observation_at(SECOND)
+    assert found is not None
+    assert (found.value, found.mono_ns) == (5, 17)
+    assert buffer.observation_at(SECOND + 1) is None
+    assert buffer.observation_at(2 * SECOND) is None
+
+
+@given(
+    st.dictionaries(st.integers(0, 60_000), st.integers(1, 10**24), max_size=40),
+    st.integers(0, 30),
+    st.integers(0, 30),
+    st.integers(0, 20),
+)
+def test_a_held_mean_samples_each_whole_second(
+    prices: dict[int, int], first: int, length: int, hold: int
+) -> None:
+    buffer = PriceBuffer(1000 * SECOND)
+    for millisecond, value in sorted(prices.items()):
+        buffer.add(millisecond * 1_000_000, value, 0)
+    mean = buffer.held_mean(first * SECOND, (first + length) * SECOND, hold * SECOND)
+    values = []
+    for second in range(first + 1, first + length + 1):
+        before = [at for at in prices if at <= second * 1000]
+        if before and second * 1000 - max(before) <= hold * 1000:
+            values.append(prices[max(before)])
+    assert (mean.total, mean.count, mean.missing) == (sum(values), len(values), length - len(values))

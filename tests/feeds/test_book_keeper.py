@@ -1,9 +1,9 @@
-"""Kept books: only a complete, uncontradicted, sane book is live; doubt asks for a new one."""
+"""Kept books: only a complete, uncontradicted, sane book is live; doubt asks for a new one.
 
-import json
-from collections.abc import Callable
+How a book is proven by the venue's hash is in test_book_proving.
+"""
+
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -11,20 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.feeds.book_keeper import PUBLISHED_DEPTH, BookKeeper, Heard
-from common.feeds.clob_market import BookSnapshot, LevelChange, PriceChanges, parse_frame
+from common.feeds.book_keeper import BookKeeper, Heard
+from common.feeds.clob_market import LevelChange, PriceChanges, parse_frame
+from common.feeds.kept_book import PUBLISHED_DEPTH
 from common.messages import BookState
-from tests.feeds.wire import DOWN, NOW_MS, NOW_NS, UP, book, change, changes, levels, one_token, text
-
-WINDOW = "btc-updown-15m-1790000100"
+from common.units import price4_text, size6_text
+from tests.feeds import wire
+from tests.feeds.kept import MARKET, WINDOW, followed
+from tests.feeds.wire import DOWN, NOW_MS, NOW_NS, UP, change, changes, hashed, levels, one_token, text
 
 
 @pytest.fixture
 def keeper() -> BookKeeper:
-    kept = BookKeeper()
-    assert kept.follow(UP, WINDOW, "up", 100, 0)
-    assert kept.follow(DOWN, WINDOW, "down", 100, 0)
-    return kept
+    return followed()
+
+
+def book(token: str = UP, **more: Any) -> dict[str, Any]:
+    """A complete book that bears out its hash."""
+    return hashed(wire.book(token, **more))
 
 
 def hear(keeper: BookKeeper, frame: object, mono_ns: int = 1) -> Heard:
@@ -63,6 +67,7 @@ def test_a_snapshot_makes_it_live(keeper: BookKeeper) -> None:
         venue_ns=NOW_NS,
         data_mono_ns=7,
         last_trade4=6000,
+        proven_ns=NOW_NS,
     )
     assert keeper.best(UP) == ("live", 5900, 6100)
     assert state(keeper, DOWN).status == "waiting"
@@ -107,7 +112,7 @@ def test_a_contradiction_ends_trust_until_a_new_book(keeper: BookKeeper) -> None
     heard = hear(keeper, changes(change(UP, "BUY", "0.57", "0", best_bid="0.59", best_ask="0.61")))
     assert (heard.changed, heard.resync) == (set(), {}), "asked for once, and no change cures it"
     assert status(keeper) == "resync"
-    hear(keeper, book())
+    hear(keeper, book(at_ms=NOW_MS + 1))
     assert status(keeper) == "live"
 
 
@@ -150,7 +155,7 @@ def test_a_new_grid_voids_the_book(keeper: BookKeeper) -> None:
     assert heard.changed == {UP}
     assert set(heard.resync) == {UP}
     assert (status(keeper), state(keeper).tick4, state(keeper).bids) == ("resync", 10, ())
-    hear(keeper, book(tick_size=None))
+    hear(keeper, hashed(wire.book(tick_size=None), tick="0.001"))
     assert (status(keeper), state(keeper).tick4) == ("live", 10)
 
 
@@ -178,7 +183,7 @@ def test_a_lost_connection_voids_every_book(keeper: BookKeeper) -> None:
     heard = hear(keeper, changes(change(UP, "BUY", "0.60", "1", best_bid="0.60", best_ask="0.61")))
     assert heard.changed == set()
     assert state(keeper).bids[0][0] == 5900
-    hear(keeper, book())
+    hear(keeper, book(at_ms=NOW_MS + 1))
     assert status(keeper) == "live"
 
 
@@ -221,12 +226,12 @@ def test_a_token_nobody_follows_is_ignored(keeper: BookKeeper) -> None:
 
 def test_following_twice_keeps_the_book_and_dropping_forgets_it(keeper: BookKeeper) -> None:
     hear(keeper, book())
-    assert not keeper.follow(UP, WINDOW, "up", 100, 5)
+    assert not keeper.follow(MARKET, "up", 5)
     assert status(keeper) == "live"
     keeper.drop(UP)
     keeper.drop(UP)
     assert keeper.tokens() == [DOWN]
-    assert keeper.follow(UP, WINDOW, "up", 100, 5)
+    assert keeper.follow(MARKET, "up", 5)
     assert (status(keeper), state(keeper).data_mono_ns) == ("waiting", 5)
 
 
@@ -280,17 +285,15 @@ steps = st.one_of(
 @settings(max_examples=300)
 @given(st.lists(st.tuples(st.sampled_from([UP, DOWN]), steps), max_size=25))
 def test_it_agrees_with_a_naive_model(story: list[tuple[str, Any]]) -> None:
-    keeper = BookKeeper()
+    keeper = followed()
     models = {UP: Naive(), DOWN: Naive()}
-    for token in models:
-        keeper.follow(token, WINDOW, "up", 100, 0)
     for token, step in story:
         model = models[token]
         match step:
             case ("snapshot", bids, asks):
                 model.sides = {"bid": dict(bids), "ask": dict(asks)}
                 model.trusted, model.doubted = True, False
-                keeper.hear([_snapshot(token, bids, asks)], 1)
+                hear(keeper, _snapshot(token, bids, asks))
             case ("changes", entries, truth):
                 was_trusted = model.trusted
                 if was_trusted:
@@ -306,10 +309,10 @@ def test_it_agrees_with_a_naive_model(story: list[tuple[str, Any]]) -> None:
                     None if price is None else price if price >= 1000 else price * 1000 for price in stated
                 ]
                 entry = [
-                    LevelChange(token, side, price * 1000, size, "", scaled[0], scaled[1])
+                    LevelChange(token, side, price * 1000, size, "", "", "", scaled[0], scaled[1])
                     for side, price, size in entries
                 ]
-                asked = set(keeper.hear([PriceChanges("0x", 1, tuple(entry))], 1).resync)
+                asked = set(keeper.hear([PriceChanges("0x", NOW_NS, "", tuple(entry))], 1).resync)
                 assert asked == ({token} if was_trusted and truth == "false" else set())
             case _:
                 keeper.lost_connection()
@@ -322,50 +325,9 @@ def test_it_agrees_with_a_naive_model(story: list[tuple[str, Any]]) -> None:
             assert status == each.status()
 
 
-def _snapshot(token: str, bids: dict[int, int], asks: dict[int, int]) -> BookSnapshot:
-    return BookSnapshot(
-        market="0x",
-        token=token,
-        at_ns=1,
-        hash="",
-        bids=tuple((price * 1000, size) for price, size in bids.items()),
-        asks=tuple((price * 1000, size) for price, size in asks.items()),
-        wire_bids=(),
-        wire_asks=(),
-        tick4=None,
-        last_trade4=None,
-        version="v1",
-    )
-
-
-# --- recorded frames ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def sequences(shared_data: Path) -> Callable[[], list[dict[str, Any]]]:
-    file = shared_data / "frames" / "clob_ws" / "book_then_price_changes_2026-04_hash_chain.jsonl"
-    return lambda: [json.loads(line) for line in file.read_text().splitlines()]
-
-
-def test_recorded_sequences_agree_with_the_venue_after_each_frame(
-    sequences: Callable[[], list[dict[str, Any]]],
-) -> None:
-    compared = 0
-    rows = sequences()
-    assert len(rows) == 12
-    for row in rows:
-        token = row["asset_id"]
-        keeper = BookKeeper()
-        keeper.follow(token, WINDOW, "up", 100, 0)
-        keeper.hear(parse_frame(row["book_frame"]), 1)
-        assert status(keeper, token) == "live"
-        for frame in row["price_change_frames"]:
-            events = parse_frame(frame)
-            assert keeper.hear(events, 2).resync == {}
-            for event in events:
-                assert isinstance(event, PriceChanges)
-                own = [entry for entry in event.changes if entry.token == token]
-                for entry in own[-1:]:
-                    assert keeper.best(token) == ("live", entry.best_bid4, entry.best_ask4)
-                    compared += 1
-    assert compared >= 30
+def _snapshot(token: str, bids: dict[int, int], asks: dict[int, int]) -> dict[str, Any]:
+    sides = [
+        levels(*[(price4_text(price * 1000), size6_text(size)) for price, size in sorted(side) if size])
+        for side in (bids.items(), asks.items())
+    ]
+    return book(token, bids=sides[0], asks=sides[1][::-1])

@@ -24,10 +24,23 @@ from common.feeds.clob_market import (
     PriceChanges,
     Quiet,
     TickSizeChange,
+    parse_book,
     parse_frame,
 )
 from common.units import MILLISECOND
-from tests.feeds.wire import DOWN, NOW_NS, UP, book, change, changes, levels, mutilated, one_token, text
+from tests.feeds.wire import (
+    DOWN,
+    NOW_MS,
+    NOW_NS,
+    UP,
+    book,
+    change,
+    changes,
+    levels,
+    mutilated,
+    one_token,
+    text,
+)
 
 
 def events_of(frame: object) -> tuple[MarketEvent, ...]:
@@ -57,13 +70,16 @@ def test_a_book() -> None:
         market="0xmarket",
         token=UP,
         at_ns=NOW_NS,
+        stamp=str(NOW_MS),
         hash="feed",
         bids=((5800, 100_000_000), (5900, 20_500_000)),
         asks=((6200, 300_000_000), (6100, 10_000_000)),
         wire_bids=(("0.58", "100"), ("0.59", "20.5")),
         wire_asks=(("0.62", "300"), ("0.61", "10")),
         tick4=100,
+        wire_tick="0.01",
         last_trade4=6000,
+        wire_last_trade="0.600",
         version="v1",
     )
 
@@ -80,8 +96,20 @@ def test_an_array_of_books_one_of_them_empty() -> None:
 
 def test_a_refresh_without_tick_and_last_trade_and_a_rest_book_without_type() -> None:
     refresh = book_of(book(tick_size=None, last_trade_price=None))
-    assert (refresh.tick4, refresh.last_trade4) == (None, None)
-    assert book_of(book(event_type=None, min_order_size="5", neg_risk=False)).token == UP
+    assert (refresh.tick4, refresh.wire_tick) == (None, None)
+    assert (refresh.last_trade4, refresh.wire_last_trade) == (None, None)
+    assert book_of(book(last_trade_price="")).wire_last_trade == "", (
+        "before the first trade is something else"
+    )
+    rest = book(event_type=None, min_order_size="15", neg_risk=True)
+    assert book_of(rest) == parse_book(rest)
+    assert (parse_book(rest).min_order_size, parse_book(rest).neg_risk) == ("15", True)
+
+
+@pytest.mark.parametrize("answer", [None, [], "book", 7, {}, book(bids=None), book(tick_size="nan")])
+def test_a_rest_answer_that_is_no_book_is_refused(answer: object) -> None:
+    with pytest.raises(FrameRefused):
+        parse_book(answer)
 
 
 def test_the_type_may_stand_anywhere() -> None:
@@ -100,9 +128,10 @@ def test_changes_mix_both_tokens_and_zero_removes() -> None:
     assert event == PriceChanges(
         market="0xmarket",
         at_ns=NOW_NS + MILLISECOND,
+        stamp=str(NOW_MS + 1),
         changes=(
-            LevelChange(UP, "bid", 5900, 0, "feed", 5800, 6100),
-            LevelChange(DOWN, "ask", 4100, 12_500_000, "feed", 3900, 4100),
+            LevelChange(UP, "bid", 5900, 0, "0.59", "0", "feed", 5800, 6100),
+            LevelChange(DOWN, "ask", 4100, 12_500_000, "0.41", "12.5", "feed", 3900, 4100),
         ),
     )
 

@@ -15,7 +15,7 @@ from websockets.http11 import Request, Response
 
 from common.errors import DataStale
 from common.feeds import backoff, connection
-from common.feeds.backoff import Backoff
+from common.feeds.backoff import CAP_S, Backoff
 from common.feeds.connection import Link, Silence, keep_connected, shown_host
 from common.runtime.clock import SystemClock
 from common.units import SECOND
@@ -106,12 +106,13 @@ class AlwaysLongest(Random):
         return b
 
 
-def ear_at(url: str, *keys: str, limit_ns: int = LIMIT_NS, dead_ns: int = FOREVER_NS) -> Ear:
+def ear_at(
+    url: str, *keys: str, limit_ns: int = LIMIT_NS, dead_ns: int = FOREVER_NS, cap_s: float = CAP_S
+) -> Ear:
     silence = Silence(limit_ns, dead_ns)
     silence.expect(keys or ("btc",), time.monotonic_ns())
-    link = Link(
-        url, lambda: ["hello"], lambda *_: None, silence, ping_every_s=0.05, backoff=Backoff(AlwaysLongest())
-    )
+    backoff = Backoff(AlwaysLongest(), cap_s=cap_s)
+    link = Link(url, lambda: ["hello"], lambda *_: None, silence, ping_every_s=0.05, backoff=backoff)
     ear = Ear(link)
     link.on_frame = ear.frame
     link.on_state = lambda up, text: ear.states.append((up, text))
@@ -408,9 +409,8 @@ async def test_data_that_comes_now_and_then_is_not_stale(monkeypatch: pytest.Mon
         await socket.send("btc tick")
         await mute(socket, number)
 
-    monkeypatch.setattr(backoff, "CAP_S", 0.02)
     async with staged(talk) as stage:
-        ear = ear_at(stage.url, limit_ns=50_000_000, dead_ns=100_000_000)
+        ear = ear_at(stage.url, limit_ns=50_000_000, dead_ns=100_000_000, cap_s=0.02)
         async with listening(ear):
             await until(lambda: ear.link.zombies > 6)
 
@@ -428,25 +428,20 @@ async def test_data_nobody_watches_is_no_sign_of_life() -> None:
                 await keep_connected(ear.link, SystemClock(), structlog.get_logger())
 
 
-async def test_nothing_watched_is_never_stale_and_never_a_zombie(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "CAP_S", 0.02)
-
+async def test_nothing_watched_is_never_stale_and_never_a_zombie() -> None:
     async def close(socket: ServerConnection, _number: int) -> None:
         await socket.close()
 
     async with staged(close) as stage:
-        ear = ear_at(stage.url, limit_ns=10_000_000, dead_ns=50_000_000)
+        ear = ear_at(stage.url, limit_ns=10_000_000, dead_ns=50_000_000, cap_s=0.02)
         ear.link.silence.expect((), 0)
         async with listening(ear):
             await until(lambda: len(stage.at) > 10)
     assert ear.link.zombies == 0
 
 
-async def test_a_remote_that_cannot_be_reached_is_never_stale_data(
-    monkeypatch: pytest.MonkeyPatch, free_port: int
-) -> None:
-    monkeypatch.setattr(backoff, "CAP_S", 0.02)
-    ear = ear_at(f"ws://127.0.0.1:{free_port}", limit_ns=10_000_000, dead_ns=50_000_000)
+async def test_a_remote_that_cannot_be_reached_is_never_stale_data(free_port: int) -> None:
+    ear = ear_at(f"ws://127.0.0.1:{free_port}", limit_ns=10_000_000, dead_ns=50_000_000, cap_s=0.02)
     async with listening(ear):
         await until(lambda: ear.link.reconnects > 20)
     assert not any(up for up, _ in ear.states)

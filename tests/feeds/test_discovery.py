@@ -1,133 +1,26 @@
 """Discovery against the simulated venue: which windows there are, on what terms, and how they ended."""
 
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 
 import pytest
-import structlog
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from common.errors import FeedError
-from common.feeds.discovery import FORGET_AFTER_NS, PAGE, Discovery
-from common.feeds.http import HttpSource
+from common.feeds.discovery import FORGET_AFTER_NS, PAGE
 from common.messages import FeeSchedule, MarketState
-from common.runtime.clock import ManualClock
 from common.sim.faults import Http
-from common.sim.naming import resolution_source
-from common.sim.script import BookSet, Listed, MarketSpec, Resolved, Script, ScriptEvent, TickSizeChanged
-from common.sim.server import Venue
-from common.sim.settings import SimSettings
+from common.sim.script import Resolved, TickSizeChanged
 from common.units import E18, SECOND
-
-START_S = 1_900_000_000 // 900 * 900
-LENGTH_S = 900
-DAY_S = 86_400
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def spec(
-    start_s: int = START_S, asset: str = "btc", cadence: str = "15m", length_s: int = LENGTH_S
-) -> MarketSpec:
-    number = sum(map(ord, asset + cadence)) * 10**10 + start_s
-    return MarketSpec(
-        slug=f"{asset}-updown-{cadence}-{start_s}",
-        asset=asset,
-        condition_id=f"0x{number:064x}",
-        token_up=f"{number}1",
-        token_down=f"{number}2",
-        start_ns=start_s * SECOND,
-        end_ns=(start_s + length_s) * SECOND,
-        listed_ns=(start_s - DAY_S) * SECOND,
-        resolution_source=resolution_source(asset, 60),
-        twap_lookback_s=60,
-    )
-
-
-@dataclass
-class Scene:
-    """A discovery at work, and what it told."""
-
-    discovery: Discovery
-    clock: ManualClock
-    venue: Venue | None = None
-    told: list[MarketState] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-    def list_(self, *specs: MarketSpec) -> None:
-        """Let the venue list these windows, each with a book."""
-        self.happen(*(Listed(each) for each in specs))
-        for each in specs:
-            for token in (each.token_up, each.token_down):
-                self.happen(BookSet(token, (("0.49", "20"),), (("0.51", "20"),)))
-
-    def happen(self, *events: ScriptEvent) -> None:
-        assert self.venue is not None
-        self.venue.happen(list(events), self.clock.wall_ns())
-
-    def asked(self) -> dict[str, int]:
-        assert self.venue is not None
-        return dict(self.venue.state()["requests"])
-
-    def at(self, second: float) -> None:
-        """Move to this second of the first window."""
-        self.clock.advance(int((START_S + second) * SECOND) - self.clock.wall_ns())
-
-    def names(self) -> list[str]:
-        return sorted(self.discovery.markets)
-
-
-def scene_at(gamma_url: str, clob_url: str, lookahead_s: int = 1_800) -> Scene:
-    clock = ManualClock(wall=(START_S + 10) * SECOND, mono=1_000 * SECOND)
-    told: list[MarketState] = []
-    refused: list[str] = []
-    discovery = Discovery(
-        gamma=HttpSource(gamma_url, clock),
-        clob=HttpSource(clob_url, clock),
-        assets=frozenset({"btc", "eth"}),
-        cadence="15m",
-        lookahead_ns=lookahead_s * SECOND,
-        clock=clock,
-        log=structlog.get_logger(),
-        on_change=told.append,
-        on_refusal=refused.append,
-    )
-    return Scene(discovery, clock, told=told, refused=refused)
-
-
-@contextlib.asynccontextmanager
-async def venue(lookahead_s: int = 1_800) -> AsyncIterator[Scene]:
-    """A simulated venue that lists nothing yet, ten seconds into the first window."""
-    now: Callable[[], int] = lambda: START_S * SECOND  # noqa: E731
-    script = Script("a test", "15m", LENGTH_S, ("btc",), iter(()), None)
-    served = Venue(SimSettings(listen="127.0.0.1:0", taker_delay_ms=150), script, now)
-    port = await served.open()
-    scene = scene_at(f"http://127.0.0.1:{port}/gamma", f"http://127.0.0.1:{port}/clob", lookahead_s)
-    scene.venue = served
-    try:
-        yield scene
-    finally:
-        scene.discovery.gamma.close()
-        scene.discovery.clob.close()
-        await served.close()
-
-
-@contextlib.asynccontextmanager
-async def answered_by(handler: Handler) -> AsyncIterator[Scene]:
-    """Whatever is asked, this handler answers."""
-    app = web.Application()
-    app.router.add_get("/{path:.*}", handler)
-    server = TestServer(app)
-    await server.start_server()
-    scene = scene_at(str(server.make_url("/gamma")), str(server.make_url("/clob")))
-    try:
-        yield scene
-    finally:
-        scene.discovery.gamma.close()
-        scene.discovery.clob.close()
-        await server.close()
+from tests.feeds.discovery_stage import (
+    DAY_S,
+    LENGTH_S,
+    START_S,
+    answered_by,
+    clock_at,
+    scene_at,
+    spec,
+    venue,
+)
 
 
 async def test_a_window_is_found_with_its_terms() -> None:
@@ -335,18 +228,17 @@ async def test_old_windows_are_forgotten_unless_somebody_waits() -> None:
         assert scene.names() == [spec(asset="eth").slug]
         scene.discovery.awaited.clear()
         assert scene.discovery.forget_old() == [spec(asset="eth").slug]
-        assert scene.discovery._terms == {}
+        assert scene.discovery._windows == {}
 
 
 @pytest.mark.parametrize("family", ["gamma", "clob"])
 async def test_too_many_requests_are_told_and_waited_out(family: str) -> None:
     async with venue() as scene:
         scene.list_(spec())
-        assert scene.venue is not None
-        scene.venue.board.replace((Http(family=family, status=429, retry_after_s=7),))  # type: ignore[arg-type]
+        scene.faults(Http(family=family, status=429, retry_after_s=7))  # type: ignore[arg-type]
         with pytest.raises(FeedError, match=r"429.*too many requests.*7 s"):
             await scene.discovery.refresh()
-        scene.venue.board.replace(())
+        scene.faults()
         before = scene.asked()[family]
         scene.clock.advance(6 * SECOND)
         with pytest.raises(FeedError, match="asked us to wait"):
@@ -363,8 +255,7 @@ async def test_a_refusing_venue_is_a_failed_request_and_what_is_known_stays(fami
     async with venue() as scene:
         scene.list_(spec())
         await scene.discovery.refresh()
-        assert scene.venue is not None
-        scene.venue.board.replace((Http(family=family, status=status),))  # type: ignore[arg-type]
+        scene.faults(Http(family=family, status=status))  # type: ignore[arg-type]
         with pytest.raises(FeedError, match=str(status)):
             await scene.discovery.refresh()
         assert [market.window for market in scene.discovery.live()] == [spec().slug]
@@ -373,12 +264,11 @@ async def test_a_refusing_venue_is_a_failed_request_and_what_is_known_stays(fami
 async def test_a_window_the_order_book_does_not_know_yet_is_taken_up_later() -> None:
     async with venue() as scene:
         scene.list_(spec())
-        assert scene.venue is not None
-        scene.venue.board.replace((Http(family="clob", status=404),))
+        scene.faults(Http(family="clob", status=404))
         await scene.discovery.refresh()
         assert any("not known to the order book yet" in why for why in scene.told[-1].refusals)
         assert scene.discovery.live() == []
-        scene.venue.board.replace(())
+        scene.faults()
         await scene.discovery.refresh()
         assert scene.told[-1].refusals == ()
         assert [market.window for market in scene.discovery.live()] == [spec().slug]
@@ -387,10 +277,9 @@ async def test_a_window_the_order_book_does_not_know_yet_is_taken_up_later() -> 
 async def test_terms_missed_while_it_ran_are_read_after_its_end() -> None:
     async with venue() as scene:
         scene.list_(spec())
-        assert scene.venue is not None
-        scene.venue.board.replace((Http(family="clob", status=404),))
+        scene.faults(Http(family="clob", status=404))
         await scene.discovery.refresh()
-        scene.venue.board.replace(())
+        scene.faults()
         scene.discovery.awaited.add(spec().slug)
         scene.at(LENGTH_S + 5)
         await scene.discovery.refresh()
@@ -483,8 +372,7 @@ async def test_an_odd_listing_among_good_ones_costs_itself_only() -> None:
 
 
 async def test_nobody_there_is_a_failed_request(free_port: int) -> None:
-    scene = scene_at(f"http://127.0.0.1:{free_port}", f"http://127.0.0.1:{free_port}")
+    scene = scene_at(f"http://127.0.0.1:{free_port}", clock_at(10))
     with pytest.raises(FeedError, match="refused"):
         await scene.discovery.refresh()
-    scene.discovery.gamma.close()
-    scene.discovery.clob.close()
+    scene.close()

@@ -1,7 +1,8 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,7 +15,8 @@ from common.runtime.clock import ManualClock
 from common.units import SECOND
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Answering = Callable[[Handler], Awaitable[HttpSource]]
+Answering = Callable[..., Awaitable[HttpSource]]
+"""Options of the source are taken by name."""
 
 
 @pytest.fixture
@@ -28,13 +30,14 @@ async def answering(clock: ManualClock) -> AsyncIterator[Answering]:
     servers: list[TestServer] = []
     sources: list[HttpSource] = []
 
-    async def start(handler: Handler) -> HttpSource:
+    async def start(handler: Handler, **options: Any) -> HttpSource:
         app = web.Application()
         app.router.add_get("/{path:.*}", handler)
         server = TestServer(app)
         await server.start_server()
         servers.append(server)
-        sources.append(HttpSource(str(server.make_url("/base/")), clock, max_bytes=10_000, read_s=0.3))
+        base = str(server.make_url("/base/"))
+        sources.append(HttpSource(base, clock, max_bytes=10_000, read_s=0.3, **options))
         return sources[-1]
 
     yield start
@@ -215,3 +218,71 @@ async def test_the_loop_goes_on_while_a_request_waits(answering: Answering) -> N
     # The server runs on this very loop: it could not answer were the loop blocked.
     release.set()
     assert await waiting == [1]
+
+
+async def test_what_is_signed_is_what_is_sent(answering: Answering) -> None:
+    signed: list[tuple[str, str]] = []
+    seen: list[tuple[str, str, str]] = []
+
+    def sign(method: str, path: str) -> dict[str, str]:
+        signed.append((method, path))
+        return {"X-Signature": f"for {path}"}
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append((request.method, request.raw_path, request.headers["X-Signature"]))
+        return web.json_response([])
+
+    source = await answering(handler, sign=sign)
+    await source.get("/reports", {"ids": "a,b", "text": "x y/ü+&"})
+    await source.head("/")
+    assert [(method, path) for method, path, _ in seen] == signed
+    assert [header for *_, header in seen] == [f"for {path}" for _, path in signed]
+    assert [method for method, _ in signed] == ["GET", "HEAD"]
+    assert signed[0][1].startswith("/base/reports?ids=a%2Cb&")
+
+
+async def test_nothing_is_signed_unasked(answering: Answering) -> None:
+    seen: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.extend(request.headers)
+        return web.json_response([])
+
+    await (await answering(handler)).get("/x", {})
+    assert "Authorization" not in seen
+
+
+async def test_a_part_is_an_answer_only_where_it_is_welcome(answering: Answering) -> None:
+    source = await answering(_says(206, "[1]"))
+    with pytest.raises(FeedError, match="206"):
+        await source.get("/x", {})
+    source = await answering(_says(206, "[1]"), accept=(200, 206))
+    assert await source.get("/x", {}) == [1]
+
+
+@pytest.mark.parametrize("status", [200, 301, 401, 404])
+async def test_the_head_is_read_whatever_the_status(answering: Answering, status: int) -> None:
+    source = await answering(_says(status, X_Origins="{1,2}"))
+    assert (await source.head("/"))["x-origins"] == "{1,2}"
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_the_head_of_a_venue_in_trouble_is_none(answering: Answering, status: int) -> None:
+    source = await answering(_says(status, X_Origins="{1,2}", Retry_After="7"))
+    with pytest.raises(FeedError, match=str(status)):
+        await source.head("/")
+    if status != 500:
+        with pytest.raises(FeedError, match="asked us to wait"):
+            await source.head("/")
+
+
+async def test_headers_are_told_before_the_status_is_judged(answering: Answering) -> None:
+    def object_to(headers: Mapping[str, str]) -> None:
+        raise FeedError(f"the answer says {headers['X-Word']}")
+
+    for status in (200, 401, 404):
+        source = await answering(_says(status, "{}", X_Word="no"), on_headers=object_to)
+        with pytest.raises(FeedError, match="the answer says no"):
+            await source.get("/x", {})
+        with pytest.raises(FeedError, match="the answer says no"):
+            await source.head("/")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from common.errors import FrameRefused
 from common.feeds import rtds
-from common.feeds.rtds import Control, parse_frame, subscriptions
+from common.feeds.price_fields import Control
+from common.feeds.rtds import parse_frame, subscriptions
 from common.messages import Tick
 from common.units import E18, MILLISECOND, SECOND
 from tests.feeds.wire import E18_BTC, NOW_MS, NOW_NS, backfill, mutilated, text, update

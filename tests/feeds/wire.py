@@ -6,6 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from common.core.book_hash import book_hash
+
 NOW_MS = 1_790_000_000_000
 NOW_NS = NOW_MS * 1_000_000
 E18_BTC = "79639795829763498573824"
@@ -58,6 +60,23 @@ def book(token: str = UP, at_ms: int = NOW_MS, **more: Any) -> dict[str, Any]:
         "last_trade_price": "0.600",
     } | more
     return {key: value for key, value in frame.items() if value is not None}
+
+
+def hashed(frame: dict[str, Any], *, tick: str = "0.01", last_trade: str = "") -> dict[str, Any]:
+    """A book with the hash the venue would give it; ``tick`` and ``last_trade`` where it leaves them out."""
+    sides = [[(level["price"], level["size"]) for level in frame[side]] for side in ("bids", "asks")]
+    proof = book_hash(
+        frame["market"],
+        frame["asset_id"],
+        frame["timestamp"],
+        *sides,
+        frame.get("min_order_size", "5"),
+        frame.get("tick_size", tick),
+        frame.get("neg_risk", False),
+        frame.get("last_trade_price", last_trade),
+        frame.get("version"),
+    )
+    return frame | {"hash": proof}
 
 
 def change(token: str, side: str, price: str, size: str, **more: Any) -> dict[str, Any]:

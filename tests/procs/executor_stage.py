@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +22,15 @@ from common.messages import (
     Accepted,
     AccountReport,
     Answer,
+    BookProof,
     BookState,
+    BookStatus,
     Command,
     Envelope,
     FeeSchedule,
     FollowWindows,
     MarketState,
+    ProveBook,
     ReadAccount,
     Submit,
     TakeSnapshot,
@@ -69,6 +72,10 @@ class Stage:
     dice: random.Random = field(default_factory=lambda: random.Random(7))
     markets: dict[str, MarketState] = field(default_factory=dict)
     followed: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+    """Tokens whose proof was asked for, in order."""
+    unproven: set[str] = field(default_factory=set)
+    before_proof: Callable[[], Awaitable[None]] | None = None
     heard: list[Envelope] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -163,13 +170,15 @@ class Stage:
         self.markets[market.window] = market
         self.publisher.publish(f"market.{market.window}", market, keep=True)
 
-    def publish_book(self, name: str, asks: tuple[tuple[int, int], ...] | None = None) -> None:
+    def publish_book(
+        self, name: str, asks: tuple[tuple[int, int], ...] | None = None, status: BookStatus = "live"
+    ) -> None:
         assert self.publisher is not None
         book = BookState(
             token=f"{name}-up",
             window=name,
             outcome="up",
-            status="live",
+            status=status,
             bids=((4_900, 100_000_000),),
             asks=asks or ((5_000, 7_000_000), (5_100, 100_000_000)),
             tick4=100,
@@ -218,6 +227,16 @@ class Stage:
         self.followed.update(command.windows)
         return Accepted()
 
+    async def prove(self, command: Command, _request: object) -> Answer:
+        """Answer as books does: every book is proven, but those in ``unproven``."""
+        assert isinstance(command, ProveBook)
+        self.asked.append(command.token)
+        if self.before_proof is not None:
+            await self.before_proof()
+        refused = command.token in self.unproven
+        text = "hashes to another book" if refused else ""
+        return BookProof(token=command.token, proven=not refused, venue_ns=self.clock.wall_ns(), text=text)
+
 
 @asynccontextmanager
 async def stage(**environment: str) -> AsyncIterator[Stage]:
@@ -231,6 +250,7 @@ async def stage(**environment: str) -> AsyncIterator[Stage]:
     publisher = set_up.publisher = Publisher(ctx, run_dir, "books", set_up.clock)
     responder = Responder(ctx, run_dir, "books", set_up.clock)
     responder.on(FollowWindows, set_up.follow)
+    responder.on(ProveBook, set_up.prove)
     responder.on(TakeSnapshot, lambda _command, _request: publisher.snapshot())
     subscriber = Subscriber(ctx, run_dir, "recorder", ["executor"], set_up.clock)
 

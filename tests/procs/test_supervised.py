@@ -35,7 +35,10 @@ from procs.cli.survey import Survey, survey
 pytestmark = [pytest.mark.procs, pytest.mark.timeout(180)]
 
 PROGRAMS = {
+    "oracle-chainlink": "feeds",
+    "oracle-polybolt": "feeds",
     "oracle-rtds": "feeds",
+    "oracle-exchange": "feeds",
     "books": "feeds",
     "strategist": "core",
     "executor": "core",
@@ -128,7 +131,9 @@ def running() -> Iterator[Running]:
         for directory in (run_dir, state_dir):
             directory.mkdir(mode=0o700)
         prepare(stack)
-        config_file, sim_file = write_files(generated_plan(150, 1, free_port(), time.time_ns()), state_dir)
+        config_file, sim_file = write_files(
+            generated_plan(150, 1, free_port(), time.time_ns(), ("rtds",)), state_dir
+        )
         kept = {key: value for key, value in os.environ.items() if not key.startswith("LAGGARD_")}
         environment = supervisor_environment(
             kept,

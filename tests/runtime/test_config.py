@@ -155,3 +155,32 @@ def test_no_digit_is_rounded_away(tmp_path: Path) -> None:
     )
     for key, text in (("MIN_MOVE_PERCENT", "0.07" + "0" * 30 + "1"), ("STAKE_USD", "10." + "0" * 35 + "1")):
         assert len(problems_of(written(tmp_path, ""), {f"LAGGARD_STRATEGY__{key}": text})) == 1
+
+
+def test_one_variable_switches_the_routes_and_their_rank() -> None:
+    config, origins = load_with_origins(None, {"LAGGARD_ORACLES": "chainlink, polybolt"})
+    assert config.oracles.routes == ("chainlink", "polybolt")
+    assert config.strategy_settings().routes == ("chainlink", "polybolt")
+    assert origins["oracles.routes"] == "environment LAGGARD_ORACLES"
+
+
+@pytest.mark.parametrize(
+    ("routes", "words"), [("chainlink,pyth", "pyth"), ("rtds,rtds", "rtds twice"), (",", "at least 1")]
+)
+def test_routes_that_make_no_sense_are_refused(routes: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, {"LAGGARD_ORACLES": routes})
+    assert words in str(caught.value)
+
+
+def test_exchanges_are_a_route_but_never_one_that_settles() -> None:
+    config = load_config(None, {"LAGGARD_ORACLES": "exchange,rtds"})
+    assert config.oracles.routes == ("exchange", "rtds")
+    assert config.strategy_settings().routes == ("rtds",)
+
+
+def test_a_feed_id_is_checked() -> None:
+    good = "eth/twap60=0x0002" + "ab" * 30
+    assert load_config(None, {"LAGGARD_CHAINLINK__FEEDS": good}).chainlink.feeds == (good,)
+    with pytest.raises(ConfigError):
+        load_config(None, {"LAGGARD_CHAINLINK__FEEDS": "eth/twap60=0x12"})

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -48,8 +48,8 @@ def observed(second: int, value_e18: int, topic: str = TWAP, symbol: str = "btc/
     return Observed(topic, symbol, (START_S + second) * 1000, value_e18, window_s)
 
 
-def script(steps: Iterable[Step] = ()) -> Script:
-    return Script("a test", "15m", 900, ("btc",), iter(steps), None)
+def script(steps: Iterable[Step] = (), delays: Mapping[str, int] | None = None) -> Script:
+    return Script("a test", "15m", 900, ("btc",), iter(steps), None, route_delays_ms=delays or {})
 
 
 class Stage:
@@ -134,9 +134,10 @@ async def stage(
     steps: Iterable[Step] = (),
     now_ns: Callable[[], int] = time.time_ns,
     queue_limit: int = QUEUE_LIMIT,
+    delays: Mapping[str, int] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Stage]:
-    venue = Venue(SimSettings(listen="127.0.0.1:0", **settings), script(steps), now_ns, queue_limit)
+    venue = Venue(SimSettings(listen="127.0.0.1:0", **settings), script(steps, delays), now_ns, queue_limit)
     port = await venue.open()
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(venue.run())

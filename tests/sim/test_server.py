@@ -19,6 +19,7 @@ from common.errors import ConfigError, DependencyMissing
 from common.sim.script import BookSet, Listed, Resolved, Step, StrikePublished, TickSizeChanged, Traded
 from common.sim.server import Venue
 from common.sim.settings import SimSettings, load_settings, problems_in
+from oracle_clients import ACCESS, FEEDS, TWAP_BTC, polybolt, report, streams
 from stage import (
     DOWN,
     DOWN_BOOK,
@@ -480,6 +481,57 @@ def test_a_thousand_frames_a_second_reach_three_clients_without_lag() -> None:
 
             for late in await asyncio.gather(*(listen(client) for client in clients)):
                 assert sorted(late)[750] < 150 and late[-1] < 1_000
+
+    asyncio.run(scene())
+
+
+def test_oracle_channels_are_counted_and_cut_when_the_venue_closes() -> None:
+    async def scene() -> None:
+        async with stage(**ACCESS) as venue:
+            clients = [await polybolt(venue, TWAP_BTC), await streams(venue, FEEDS["btc/twap60"])]
+            clients.append(await venue.rtds({"topic": TWAP, "type": "update"}))
+            venue.happen(observed(0, E18))
+            for client in clients:
+                await client.message()
+            _, state = await venue.get("/control/state")
+            oracles = ("rtds", "polybolt", "chainlink")
+            assert [state["connections"][name] for name in oracles] == [1, 1, 1]
+            assert state["frames"]["polybolt"] == {"snapshot": 1, "price.crypto.twap": 1}
+            assert state["frames"]["chainlink"] == {"twap60": 1} and state["frames"]["rtds"][TWAP] == 1
+            await venue.venue.close()
+            for client in clients:
+                last = await client.message()
+                assert last.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+
+    asyncio.run(scene())
+
+
+def test_nothing_under_way_arrives_after_the_venue_is_closed() -> None:
+    async def scene() -> None:
+        now = [START_S * 10**9]
+        async with stage(now_ns=lambda: now[0], delays={"polybolt": 300}) as venue:
+            venue.happen(observed(0, E18))
+            await venue.venue.close()
+            now[0] += 10**9
+            venue.happen(observed(1, E18))
+            points = venue.venue.polybolt.route.history(TWAP, "btc/usd")
+            assert points == [observed(1, E18)]
+
+    asyncio.run(scene())
+
+
+def test_one_observation_reaches_every_route() -> None:
+    async def scene() -> None:
+        delays = {"rtds": 40, "polybolt": 20}
+        now_ms = time.time_ns() // 1_000_000
+        async with stage(delays=delays, **ACCESS) as venue:
+            rtds = await venue.rtds({"topic": TWAP, "type": "update"})
+            bolt, link = await polybolt(venue, TWAP_BTC), await streams(venue, FEEDS["btc/twap60"])
+            venue.happen(observed(0, 5 * E18), at_ms=now_ms)
+            assert (await report(link))["observationsTimestamp"] == START_S
+            assert (await bolt.json())["ts"] == now_ms + 20
+            frame = await rtds.json()
+            assert frame["timestamp"] == now_ms + 40 and frame["payload"]["timestamp"] == START_S * 1000
 
     asyncio.run(scene())
 

@@ -1,5 +1,6 @@
 """The journal keeps everything, twice nothing, and says in one line what is wrong."""
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -269,6 +270,24 @@ def test_a_newer_journal_is_refused_and_kept(journal: Journal) -> None:
     connection.execute(f"PRAGMA user_version = {journal_schema.VERSION}")
     connection.close()
     journal.__init__(journal.path, *_parts(open_journal(journal.path, now_wall_ns=0)))  # type: ignore[misc]
+
+
+def test_a_journal_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
+    """What was written before stand-ins existed was judged by the settling stream."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            f"{journal_schema._TABLES}PRAGMA application_id={journal_schema.APPLICATION_ID};"
+            "PRAGMA user_version=1;"
+            "INSERT INTO orders VALUES ('o', 'i', 'w', 'lag', 'btc', 't', 'up', 1, 1, 1, 'filled', '', 1, 1, "
+            "1, 1, 1, 1, '', 0);"
+        )
+    upgraded = open_journal(path, now_wall_ns=0)
+    try:
+        rows = upgraded._connection.execute("SELECT basis FROM orders").fetchall()
+        version = upgraded._connection.execute("PRAGMA user_version").fetchone()[0]
+        assert ([row[0] for row in rows], version) == (["settlement"], journal_schema.VERSION)
+    finally:
+        upgraded.close()
 
 
 def test_another_programs_database_is_refused(path: Path) -> None:
