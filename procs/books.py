@@ -148,32 +148,45 @@ class Watcher:
         return asked.proof
 
     async def hear_witness(self) -> None:
-        """Look up the books of running windows that bring no news, one after the other, until cancelled."""
+        """Look up the books of running windows that bring no news, again and again, until cancelled."""
         while True:
             await asyncio.sleep(self.witness.quiet_ns / SECOND / 5)
-            for token in self.witness.due(self.silence.spoke, self.process.clock.mono_ns()):
-                self.process.count(f"witness.{await self._look_up(token)}")
+            due = self.witness.due(self.silence.spoke, self.process.clock.mono_ns())
+            for word in (await self._look_up(due)).values():
+                self.process.count(f"witness.{word}")
 
-    async def _look_up(self, token: str) -> str:
-        """Ask about one book and act on the answer; returns what came of it."""
-        clock = self.process.clock
-        told = await self.witness.look_up(token)
-        if told.word == "agreed":
-            # Forgiven is the silence of this token only, and only while the witness agrees: on a dead socket
-            # the books soon differ, no snapshot follows, a book in doubt is forgiven nothing, and the limit
-            # runs. That data came over the socket is never claimed, or a mute one would not end the process.
-            now = clock.mono_ns()
-            self.keeper.confirm(token, now)
-            if token in self.silence.spoke:
-                self.silence.spoke[token] = now
-            self.book_age.touch()
-            self.dirty.add(token)
-        elif told.word == "differs" and told.copy is not None:
+    async def _look_up(self, tokens: Iterable[str]) -> dict[str, str]:
+        """Ask about books, one after the other, and act on the answers; returns what came of each."""
+        words: dict[str, str] = {}
+        differing: list[clob_market.BookSnapshot] = []
+        for token in tokens:
+            told = await self.witness.look_up(token)
+            words[token] = told.word
+            if told.word == "agreed":
+                self._forgive(token)
+            elif told.word == "differs" and told.copy is not None:
+                differing.append(told.copy)
+        if differing:
             await asyncio.sleep(CATCH_UP_S)
-            heard = self.keeper.overrule(told.copy)
-            self._act_on(heard, clock.wall_ns(), {})
-            return "differed" if heard.resync else "overtaken"
-        return told.word
+        for copy in differing:
+            heard = self.keeper.overrule(copy)
+            self._act_on(heard, self.process.clock.wall_ns(), {})
+            words[copy.token] = "differed" if heard.resync else "overtaken"
+        return words
+
+    def _forgive(self, token: str) -> None:
+        """The venue's copy agrees: the silence of this token is real.
+
+        Only of this token, and only while the witness agrees: on a dead socket the books soon differ, no
+        snapshot follows, a book in doubt is forgiven nothing, and the limit runs. That data came over the
+        socket is never claimed, or a mute one would not end the process.
+        """
+        now = self.process.clock.mono_ns()
+        self.keeper.confirm(token, now)
+        if token in self.silence.spoke:
+            self.silence.spoke[token] = now
+        self.book_age.touch()
+        self.dirty.add(token)
 
     async def _follow_books(self) -> None:
         """Follow the books of windows that could be traded before they open; leave those that ended."""
@@ -246,7 +259,7 @@ class Watcher:
             events = clob_market.parse_frame(frame)
             tokens = {token for event in events for token in _tokens_of(event)}
             before = {token: self.keeper.best(token) for token in tokens}
-            heard = self.keeper.hear(events, mono_ns)
+            heard = self.keeper.hear(events, mono_ns, recv_ns)
         except FrameRefused as refusal:
             self.process.count(f"refused.{refusal.reason}")
             times = self.burst.note(refusal.reason, mono_ns)
@@ -258,9 +271,10 @@ class Watcher:
         for event in events:
             if isinstance(event, clob_market.Quiet):
                 self.process.count(f"quiet.{event.kind}")
-        for token in tokens:
-            self.silence.heard(token, mono_ns)
+        for token, true_mono_ns in heard.alive.items():
+            self.silence.heard(token, true_mono_ns)
             self.book_age.touch()
+        for token in tokens:
             if token in self.more:
                 self.more[token].set()
         self._act_on(heard, recv_ns, before)

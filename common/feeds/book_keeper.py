@@ -40,6 +40,8 @@ class Heard:
 
     changed: set[str] = field(default_factory=set)
     resync: dict[str, str] = field(default_factory=dict)
+    alive: dict[str, int] = field(default_factory=dict)
+    """Tokens of which data came, whatever it said, and the monotonic instant at which it was true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +93,25 @@ class BookKeeper:
             held.complete, held.missed_ns = False, 0
         return changed
 
-    def hear(self, events: Iterable[MarketEvent], mono_ns: int) -> Heard:
-        """Apply the events of one frame in order."""
+    def hear(self, events: Iterable[MarketEvent], mono_ns: int, recv_ns: int | None = None) -> Heard:
+        """Apply the events of one frame in order.
+
+        ``recv_ns`` is our wall clock at receipt: data is as old as its own stamp, so that a burst from the
+        past and a clock that stands still are no signs of life. None (a recording without it) trusts stamps.
+        """
         heard = Heard()
         for event in events:
             match event:
                 case BookSnapshot():
-                    self._snapshot(event, mono_ns, heard)
+                    self._snapshot(event, mono_ns, recv_ns, heard)
                 case PriceChanges():
-                    self._changes(event, mono_ns, heard)
+                    self._changes(event, mono_ns, recv_ns, heard)
                 case TickSizeChange():
                     self._regrid(event, mono_ns, heard)
                 case LastTrade():
-                    self._trade(event, mono_ns, heard)
+                    self._trade(event, mono_ns, recv_ns, heard)
                 case BestBidAsk():
-                    self._alive(event.token, mono_ns)
+                    self._alive(event.token, _true_at(event.at_ns, mono_ns, recv_ns), heard)
                 case _:
                     pass
         return heard
@@ -146,8 +152,8 @@ class BookKeeper:
     def compare(self, copy: BookSnapshot) -> Witness:
         """Hold a REST book against ours: it must prove itself, and be no older than ours, to say anything.
 
-        Two books of one stamp that are both proven contradict each other too: the venue sends us an old one
-        with a new stamp.
+        Ours is as old as its last change: a relay may send an old book again and again under new stamps. Two
+        books of one stamp that are both proven contradict each other too.
         """
         held = self._held.get(copy.token)
         if held is None or not (held.complete or held.refuted is not None):
@@ -161,11 +167,11 @@ class BookKeeper:
             return "unproven"
         if not held.complete:
             return "agreed" if wire.levels == held.refuted else "undecided"
-        if copy.at_ns < held.venue_ns:
+        if copy.at_ns < held.news_ns:
             return "undecided"
         if wire.levels == held.wire.levels:
             return "agreed"
-        return "differs" if copy.at_ns > held.venue_ns or held.proven else "undecided"
+        return "differs" if copy.at_ns > held.news_ns or held.proven else "undecided"
 
     def confirm(self, token: str, mono_ns: int) -> None:
         """A copy agreed."""
@@ -203,14 +209,19 @@ class BookKeeper:
     def _of_window(self, window: str) -> list[KeptBook]:
         return [held for held in self._held.values() if held.window == window]
 
-    def _alive(self, token: str, mono_ns: int) -> KeptBook | None:
+    def _alive(self, token: str, true_mono_ns: int, heard: Heard) -> KeptBook | None:
         held = self._held.get(token)
         if held is not None:
-            held.data_mono_ns = mono_ns
+            held.data_mono_ns = max(held.data_mono_ns, true_mono_ns)
+            heard.alive[token] = true_mono_ns
         return held
 
-    def _snapshot(self, event: BookSnapshot, mono_ns: int, heard: Heard) -> None:
-        held = self._alive(event.token, mono_ns)
+    def _snapshot(self, event: BookSnapshot, mono_ns: int, recv_ns: int | None, heard: Heard) -> None:
+        known = self._held.get(event.token)
+        # What answers our own question is as young as the answer; its stamp is that of the last change.
+        awaited = known is not None and not known.complete
+        true_ns = mono_ns if awaited else _true_at(event.at_ns, mono_ns, recv_ns)
+        held = self._alive(event.token, true_ns, heard)
         if held is None:
             return
         if event.at_ns < (held.venue_ns if held.complete else held.missed_ns):
@@ -228,12 +239,13 @@ class BookKeeper:
         else:
             heard.resync[event.token] = held.doubt
 
-    def _changes(self, event: PriceChanges, mono_ns: int, heard: Heard) -> None:
+    def _changes(self, event: PriceChanges, mono_ns: int, recv_ns: int | None, heard: Heard) -> None:
+        true_ns = _true_at(event.at_ns, mono_ns, recv_ns)
         for window in {self._held[one.token].window for one in event.changes if one.token in self._held}:
             self._moved_on(window, event.at_ns, mono_ns, heard)
         last: dict[str, LevelChange] = {}
         for change in event.changes:
-            held = self._alive(change.token, mono_ns)
+            held = self._alive(change.token, true_ns, heard)
             if held is None:
                 continue
             if not held.complete:
@@ -250,8 +262,8 @@ class BookKeeper:
                 why = f"rebuilt best {book.best_bid}/{book.best_ask}, venue says {stated}"
                 self._doubt(self._held[token], why, heard)
 
-    def _trade(self, event: LastTrade, mono_ns: int, heard: Heard) -> None:
-        held = self._alive(event.token, mono_ns)
+    def _trade(self, event: LastTrade, mono_ns: int, recv_ns: int | None, heard: Heard) -> None:
+        held = self._alive(event.token, _true_at(event.at_ns, mono_ns, recv_ns), heard)
         if held is None:
             return
         self._moved_on(held.window, event.at_ns, mono_ns, heard)
@@ -259,7 +271,7 @@ class BookKeeper:
         held.last_trade4 = event.price4
 
     def _regrid(self, event: TickSizeChange, mono_ns: int, heard: Heard) -> None:
-        held = self._alive(event.token, mono_ns)
+        held = self._alive(event.token, mono_ns, heard)
         if held is None:
             return
         held.regrid(event.new_tick4)
@@ -288,6 +300,11 @@ class BookKeeper:
         self._count("proofs.ok" if proof.proven else "proofs.failed")
         if proof.searched:
             self._count("proofs.searched")
+
+
+def _true_at(stamp_ns: int, mono_ns: int, recv_ns: int | None) -> int:
+    """The monotonic instant of a venue stamp; clocks differ a little, and nothing is from the future."""
+    return mono_ns - max(0, recv_ns - stamp_ns) if recv_ns is not None else mono_ns
 
 
 def _agrees(book: OrderBook, change: LevelChange) -> bool:

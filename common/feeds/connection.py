@@ -49,8 +49,9 @@ class Silence:
     def heard(self, key: str, mono_ns: int) -> None:
         """Data of this key arrived."""
         if key in self.spoke:
-            self.spoke[key] = mono_ns
-            self.last_any_ns = mono_ns
+            # Data that was true earlier than what is known already is no newer sign of life.
+            self.spoke[key] = max(self.spoke[key], mono_ns)
+            self.last_any_ns = max(self.last_any_ns, mono_ns)
 
     def restart(self, mono_ns: int) -> None:
         """A new connection was made: every key gets its time again."""

@@ -46,6 +46,8 @@ class KeptBook:
     changed_mono_ns: int = NEVER_NS
     news_mono_ns: int = 0
     """When the levels last became others, or were confirmed."""
+    news_ns: int = 0
+    """The venue's stamp of the last change that made the levels others."""
     data_mono_ns: int = 0
     last_trade4: int | None = None
 
@@ -95,7 +97,7 @@ class KeptBook:
             self.doubted(f"the snapshot of {wire.claim.stamp} repeats a book that the venue contradicted")
             return proof
         if wire.levels != self.wire.levels:
-            self.news_mono_ns = mono_ns
+            self.news_mono_ns, self.news_ns = mono_ns, snapshot.at_ns
         self.book.replace(snapshot.bids, snapshot.asks)
         self.wire, self.tick4 = wire, snapshot.tick4 or self.tick4
         self._learn(proof)
@@ -112,7 +114,7 @@ class KeptBook:
         self.book.change(change.side, change.price4, change.size6)
         self.proven, self.changed_mono_ns = False, mono_ns
         if self.wire.change(change.side, change.price4, change.size6, change.wire_price, change.wire_size):
-            self.news_mono_ns = mono_ns
+            self.news_mono_ns, self.news_ns = mono_ns, max(self.news_ns, at_ns)
         if at_ns < self.venue_ns:
             return False
         self.venue_ns, self.wire.claim = at_ns, Claim(stamp, change.hash)

@@ -15,7 +15,7 @@ from common.feeds.book_keeper import BookKeeper, Heard
 from common.feeds.clob_market import LevelChange, PriceChanges, parse_frame
 from common.feeds.kept_book import PUBLISHED_DEPTH
 from common.messages import BookState
-from common.units import price4_text, size6_text
+from common.units import MILLISECOND, SECOND, price4_text, size6_text
 from tests.feeds import wire
 from tests.feeds.kept import MARKET, WINDOW, followed
 from tests.feeds.wire import DOWN, NOW_MS, NOW_NS, UP, change, changes, hashed, levels, one_token, text
@@ -331,3 +331,30 @@ def _snapshot(token: str, bids: dict[int, int], asks: dict[int, int]) -> dict[st
         for side in (bids.items(), asks.items())
     ]
     return book(token, bids=sides[0], asks=sides[1][::-1])
+
+
+def told(keeper: BookKeeper, frame: object, mono_ns: int, late_ns: int) -> Heard:
+    """A frame that reaches us this long after its own stamp."""
+    events = parse_frame(text(frame))
+    return keeper.hear(events, mono_ns, NOW_NS + MILLISECOND + late_ns)
+
+
+@pytest.mark.parametrize("late_ns", [-SECOND, 0, SECOND, 60 * SECOND])
+def test_data_is_as_old_as_its_own_stamp(keeper: BookKeeper, late_ns: int) -> None:
+    """A burst from the past, or a clock that stands still: the book changes, but does not grow younger."""
+    hear(keeper, book(), mono_ns=100 * SECOND)
+    true_ns = 130 * SECOND - max(0, late_ns)
+    frame = changes(change(UP, "BUY", "0.59", "7"), at_ms=NOW_MS + 1)
+    heard = told(keeper, frame, 130 * SECOND, late_ns)
+    assert (heard.changed, heard.alive) == ({UP}, {UP: true_ns})
+    assert state(keeper).data_mono_ns == max(100 * SECOND, true_ns)
+    trade = one_token("last_trade_price", price="0.6", size="1", side="BUY", timestamp=str(NOW_MS + 1))
+    assert told(keeper, trade, 130 * SECOND, late_ns).alive == {UP: true_ns}
+
+
+def test_the_answer_to_our_own_question_is_young_whatever_its_stamp(keeper: BookKeeper) -> None:
+    """A quiet book's snapshot carries the stamp of its last change; the same book again does not."""
+    told(keeper, book(at_ms=NOW_MS + 1), 105 * SECOND, 60 * SECOND)
+    assert state(keeper).data_mono_ns == 105 * SECOND
+    told(keeper, book(at_ms=NOW_MS + 1), 109 * SECOND, 60 * SECOND)
+    assert state(keeper).data_mono_ns == 105 * SECOND

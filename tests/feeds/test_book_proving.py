@@ -103,7 +103,7 @@ def test_a_snapshot_older_than_the_book_changes_nothing(keeper: Counted, venue: 
     older = venue.book()
     (frame,) = venue.batch(NOW_MS + 5, (UP, "BUY", "0.59", "1"))
     hear(keeper, frame)
-    assert hear(keeper, older, 2) == Heard()
+    assert hear(keeper, older, 2) == Heard(alive={UP: 2})
     assert state(keeper).bids[0] == (5900, 1_000_000)
     assert keeper.counts == {"snapshots.late": 1}
     assert state(keeper).data_mono_ns == 2

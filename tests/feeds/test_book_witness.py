@@ -116,6 +116,18 @@ def test_a_differing_witness_ends_trust_unless_we_caught_up(keeper: Counted, ven
     assert state(keeper).status == "live"
 
 
+def test_an_old_book_that_comes_again_under_new_stamps_is_still_contradicted(
+    keeper: Counted, venue: Venue
+) -> None:
+    """The copy's stamp is that of a real change; ours only looks younger."""
+    other = copy_of(hashed(venue.book(at_ms=NOW_MS + 3, bids=levels(("0.41", "1")))))
+    for number in range(1, 9):
+        hear(keeper, venue.book(at_ms=NOW_MS + number), number)
+    assert keeper.compare(other) == "differs"
+    hear(keeper, venue.book(at_ms=NOW_MS + 9), 9)
+    assert set(keeper.overrule(other).resync) == {UP}
+
+
 def test_two_proven_books_of_one_stamp_contradict_each_other(keeper: Counted, venue: Venue) -> None:
     old = venue.book(at_ms=NOW_MS + 1)
     venue.batch(NOW_MS + 1, (UP, "BUY", "0.57", "1"))

@@ -304,7 +304,7 @@ async def test_an_agreeing_witness_forgives_the_silence_of_its_token_only(at: Se
     last_any_ns = at.watcher.silence.last_any_ns
     assert quiet(at) == [UP, DOWN]
     at.copies.answer = whole(UP) | {"min_order_size": "5", "neg_risk": False}
-    assert await at.watcher._look_up(UP) == "agreed"
+    assert await at.watcher._look_up([UP]) == {UP: "agreed"}
     now = at.process.clock.mono_ns()
     assert now - at.state().data_mono_ns < SECOND
     assert now - at.watcher.silence.spoke[UP] < SECOND
@@ -328,14 +328,14 @@ async def test_a_token_is_looked_up_at_most_once_in_its_time(at: Set) -> None:
 async def test_a_differing_witness_brings_doubt_unless_the_change_arrives(at: Set) -> None:
     at.copies.answer = whole(UP, NOW_MS + 1, ("0.57", "1"))
     (frame,) = batch(NOW_MS + 1, ("0.57", "1"))
-    looking = asyncio.ensure_future(at.watcher._look_up(UP))
+    looking = asyncio.ensure_future(at.watcher._look_up([UP]))
     await asyncio.sleep(0.02)
     at.hear(frame)
-    assert await looking == "overtaken"
+    assert await looking == {UP: "overtaken"}
     assert at.state().status == "live"
     at.copies.answer = whole(UP, NOW_MS + 2, ("0.56", "1"), ("0.57", "1"))
     spoke = at.watcher.silence.spoke[UP]
-    assert await at.watcher._look_up(UP) == "differed"
+    assert await at.watcher._look_up([UP]) == {UP: "differed"}
     assert at.state().status == "resync"
     assert at.process.spawned == [f"resync {UP}"]
     assert at.watcher.silence.spoke[UP] == spoke, "the silence runs on"
@@ -360,7 +360,7 @@ async def test_a_differing_witness_brings_doubt_unless_the_change_arrives(at: Se
 async def test_no_other_answer_has_an_effect(at: Set, answer: object, word: str) -> None:
     before, spoke = at.state(), dict(at.watcher.silence.spoke)
     at.copies.answer = answer
-    assert await at.watcher._look_up(UP) == word
+    assert await at.watcher._look_up([UP]) == {UP: word}
     assert at.state() == before
     assert at.watcher.silence.spoke == spoke
     assert at.process.spawned == []
