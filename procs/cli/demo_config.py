@@ -32,6 +32,7 @@ START_MARGIN_S = 5
 SILENCE_FLOOR_S = 60
 """A recording may itself be silent for long; a process that ends for it would only miss what comes next."""
 FRAMES_LOOKAHEAD_S = 25 * 3600
+EXCHANGES = ("coinbase", "kraken", "binance")
 DEMO_ASSETS = ("btc", "eth", "sol", "xrp")
 
 
@@ -65,6 +66,11 @@ def generated_plan(
     run_s = DEFAULT_SECONDS if seconds is None else seconds
     window_s = WINDOW_S if run_s >= SHORT_RUN_S else max(SHORTEST_WINDOW_S, (run_s - 10) // 2)
     scale = window_s / RULE_WINDOW_S
+    notes = ["prices, books and outcomes are generated from the seed; nothing here happened"]
+    families: tuple[str, ...] = ("chainlink",)
+    if set(oracles) == {"exchange"}:
+        families = EXCHANGES
+        notes.append("no route to the oracle was chosen: windows are judged by a proxy, not settlement")
     sim = SimSettings(
         listen=f"127.0.0.1:{port}",
         seed=seed,
@@ -85,14 +91,14 @@ def generated_plan(
         window_s=window_s,
         speed=1.0,
         assets=sim.assets,
-        families=("chainlink",),
+        families=families,
         watched=("spot", "twap60"),
         min_time_left_s=window_s / 3,
         lookahead_s=float(window_s),
         oracles=oracles,
         sim=sim,
         recording=None,
-        notes=("prices, books and outcomes are generated from the seed; nothing here happened",),
+        notes=tuple(notes),
     )
 
 

@@ -5,6 +5,7 @@ import msgspec
 from rich.console import Console
 
 from common.messages import Verdict, Why, WhyReport, WindowView
+from common.units import SECOND, price18_text
 from procs.cli.asking import NoAnswer, ask_one, find_place
 from procs.cli.show import add_row, console, print_json, table
 
@@ -38,6 +39,9 @@ def why(window: str | None, as_json: bool) -> int:
 
 def _print_window(out: Console, name: str, view: WindowView | None, verdict: Verdict | None) -> None:
     out.print(f"[bold]{name}[/bold]", headline(view, verdict))
+    if view is not None:
+        for line in passport_lines(view):
+            out.print(f"  {line}")
     if verdict is not None:
         made = table("  gate", ">value", ">threshold", "passed")
         for gate in verdict.gates:
@@ -57,6 +61,33 @@ def headline(view: WindowView | None, verdict: Verdict | None) -> str:
         parts.append(f"{verdict.decision.replace('_', ' ')} (verdict {verdict.number})")
     if view is not None and not view.tradable:
         parts.append(f"not tradable: {view.reason}")
-    if view is not None and view.outcome is not None:
-        parts.append(f"official outcome {view.outcome}, predicted {view.predicted or 'nothing'}")
     return "; ".join(parts) or "no verdict yet"
+
+
+def passport_lines(view: WindowView) -> list[str]:
+    """The window's settlement passport: strike, reference, and after the end who says what."""
+    lines = []
+    if view.strike_e18 is not None:
+        after_s = (view.strike_obtained_ns - view.start_ns) / SECOND
+        line = f"strike {_price(view.strike_e18)} ({view.strike_source}, {after_s:.1f} s after the opening)"
+        if view.strike_disputes:
+            line += f", disputed {view.strike_disputes} times"
+        if view.price_to_beat_e18 is not None:
+            line += f"; the venue's price to beat is {_price(view.price_to_beat_e18)}"
+        lines.append(line)
+    if view.reference_e18 is not None:
+        known = f", {view.confidence_ppm / 10_000:.0f} % of it known" if view.confidence_ppm else ""
+        lines.append(
+            f"reference {_price(view.reference_e18)} ({view.reference_family} by {view.reference_route}, "
+            f"{view.basis}{known})"
+        )
+    if view.closing_e18 is not None:
+        lines.append(f"closing value {_price(view.closing_e18)}, predicted {view.predicted or 'nothing'}")
+    if view.outcome is not None or view.witnesses:
+        said = ", ".join(f"{one.source} {one.outcome}" for one in view.witnesses) or "nobody yet"
+        lines.append(f"official outcome {view.outcome or 'none yet'} ({said})")
+    return lines
+
+
+def _price(e18: str) -> str:
+    return price18_text(int(e18), places=6)

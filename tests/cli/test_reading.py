@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq.asyncio
 
@@ -128,6 +129,26 @@ def test_positions(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert WINDOW in out and "17.00" in out and "open" in out
         assert run(laggard, ["positions", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["positions"][0]["size6"] == 17_000_000
+
+
+def test_what_a_stand_in_earned_is_never_shown_without_its_label(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = account()
+    (position,) = plain.positions
+    proxy = msgspec.structs.replace(position, basis="proxy, not settlement", settled=True, pnl_usd6=4_200_000)
+    with answering(run_dir, "executor", ReadAccount, msgspec.structs.replace(plain, positions=(proxy,))):
+        assert run(laggard, ["positions"]) == 0
+        assert "proxy, not settlement" in capsys.readouterr().out
+        assert run(laggard, ["pnl"]) == 0
+        assert "1 of these positions were judged by a proxy, not settlement: profit 4.20" in (
+            capsys.readouterr().out
+        )
+        assert run(laggard, ["positions", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["positions"][0]["basis"] == "proxy, not settlement"
+    with answering(run_dir, "executor", ReadAccount, plain):
+        assert run(laggard, ["pnl"]) == 0
+        assert "proxy" not in capsys.readouterr().out
 
 
 def test_why_shows_each_gate(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

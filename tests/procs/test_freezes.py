@@ -107,18 +107,21 @@ async def oracle_case(stage: Loopback, route: str, shape: str) -> Row:
         return "oracle age" in gates and not (gates["oracle age"].passed and gates["oracle routes"].passed)
 
     await until(flows, 20, f"{role} flows before {shape}")
-    zombies = await stage.counter(role, "zombies")
+    zombies, reconnects = await stage.counter(role, "zombies"), await stage.counter(role, "reconnects")
     await stage.faults(*faults(shape, route, "btc/usd"))
-    await until(stopped, TICK_AGE_S + 3, f"{role}: orders stop on {shape}")
-    stopped_s, stopped_ns = stage.since_news_s("spot/btc"), stage.clock.wall_ns()
-    silent_since = time.monotonic() - stopped_s
+    connected_at = 0.0
     if shape == "subscribed, no snapshot":
-        # The feed counts from the connection that was made and then brought nothing.
+
         async def connected() -> bool:
-            return bool((await stage.venue())["connections"][route])
+            again = await stage.counter(role, "reconnects") > reconnects
+            return again and bool((await stage.venue())["connections"][route])
 
         await until(connected, 10, f"{role} connects again")
-        silent_since = max(silent_since, time.monotonic() - 0.1)
+        connected_at = time.monotonic()
+    await until(stopped, TICK_AGE_S + 3, f"{role}: orders stop on {shape}")
+    stopped_s, stopped_ns = stage.since_news_s("spot/btc"), stage.clock.wall_ns()
+    # The feed counts from the last news, or from the connection that was made and then brought nothing.
+    silent_since = max(time.monotonic() - stopped_s, connected_at)
 
     async def renewed() -> bool:
         return await stage.counter(role, "zombies") > zombies
