@@ -4,14 +4,13 @@ A report is an ABI tuple: three context words, the report proper, two arrays of 
 their parities. Its own first word is the feed id, whose first two bytes name the schema.
 """
 
-import json
 import re
 from collections.abc import Mapping
 
 import msgspec
 
 from common.errors import FrameRefused
-from common.feeds.price_fields import HIGHEST, Control, stamp_ns
+from common.feeds.price_fields import HIGHEST, Control, json_object, stamp_ns
 from common.messages import RouteName, SeriesKind, Tick
 from common.units import SECOND
 
@@ -67,17 +66,9 @@ def parse_frame(frame: str | bytes, recv_ns: int | None) -> Report | Control:
     Raises FrameRefused with the reason when it is unusable. ``recv_ns`` is our wall clock at receipt; None
     (a recording without it) skips what only a live report must fulfil.
     """
-    text = frame.decode("utf-8", "replace") if isinstance(frame, bytes) else frame
-    if len(text) > MAX_FRAME_BYTES:
-        raise FrameRefused("oversized", f"{len(text)} characters")
-    if not text.strip():
+    document = json_object(frame, MAX_FRAME_BYTES)
+    if document is None:
         return Control("empty")
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FrameRefused("not-json", str(error)[:120]) from None
-    if not isinstance(document, dict):
-        raise FrameRefused("not-an-object", type(document).__name__)
     return read_report(document.get("report", document), recv_ns)
 
 

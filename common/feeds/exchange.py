@@ -10,13 +10,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
 
 import msgspec
 
 from common.errors import FrameRefused
-from common.feeds.price_fields import EARLIEST_NS, FUTURE_NS, Control, exact_value, stamp_ns
+from common.feeds.price_fields import EARLIEST_NS, FUTURE_NS, Control, exact_value, json_object, stamp_ns
 from common.feeds.route import Disabled, Item, Line, Route, series_key
 from common.messages import RouteName, Tick
 from common.runtime.clock import Clock
@@ -138,17 +137,9 @@ class Tape:
         return items, []
 
     def _read(self, frame: str | bytes, recv_ns: int) -> list[Trade | Control]:
-        text = frame.decode("utf-8", "replace") if isinstance(frame, bytes) else frame
-        if len(text) > MAX_FRAME_BYTES:
-            raise FrameRefused("oversized", f"{len(text)} characters")
-        if not text.strip():
+        document = json_object(frame, MAX_FRAME_BYTES)
+        if document is None:
             return [Control("empty")]
-        try:
-            document = json.loads(text, parse_float=Decimal)
-        except (ValueError, ArithmeticError, RecursionError) as error:
-            raise FrameRefused("not-json", str(error)[:120]) from None
-        if not isinstance(document, dict):
-            raise FrameRefused("not-an-object", type(document).__name__)
         return self._dialect.read(document, self._assets, recv_ns)
 
     def _tick(self, trade: Trade) -> Tick:

@@ -5,13 +5,12 @@ exact value is a plain decimal on both channels; frames are numbered per channel
 included; a provider asked for is a wish, so only the frame says whose price it is.
 """
 
-import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeGuard
 
 from common.errors import FrameRefused
-from common.feeds.price_fields import ASSETS, Control, exact_value, stamp_ns
+from common.feeds.price_fields import ASSETS, Control, exact_value, json_object, stamp_ns
 from common.feeds.route import Item
 from common.messages import RouteName, SeriesKind, Tick
 
@@ -64,19 +63,8 @@ def parse_frame(text: str | bytes, recv_ns: int | None) -> tuple[Item, ...]:
 
 
 def document_of(text: str | bytes) -> Document | None:
-    """The JSON object of a frame, decimals exact; None when it is empty. Raises FrameRefused."""
-    frame = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    if len(frame) > MAX_FRAME:
-        raise FrameRefused("oversized", f"{len(frame)} characters")
-    if not frame.strip():
-        return None
-    try:
-        document = json.loads(frame, parse_float=Decimal)
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        raise FrameRefused("not-json", str(error)[:120]) from None
-    if not isinstance(document, dict):
-        raise FrameRefused("not-an-object", type(document).__name__)
-    return document
+    """The JSON object of a frame; None when it is empty. Raises FrameRefused."""
+    return json_object(text, MAX_FRAME)
 
 
 def answer_in(document: Document) -> Control:

@@ -1,9 +1,10 @@
-"""The fields every oracle route has in common, read strictly: values, stamps, and what carries no price.
+"""What every oracle route has in common, read strictly: frames, values, stamps, and what carries no price.
 
 Pure. Units differ by route (an integer scaled by 1e18, or a plain decimal) and are never guessed: the caller
 names the unit, and the rounded ``value`` beside the exact one must agree with it.
 """
 
+import json
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
@@ -31,6 +32,25 @@ class Control(msgspec.Struct, frozen=True, tag_field="t", tag="control"):
     text: str = ""
     missed: int = 0
     """Frames that are known to be missing, for ``gap``."""
+
+
+def json_object(frame: str | bytes, most: int) -> dict[str, object] | None:
+    """The one JSON object of a frame, fractions as Decimal; None when there is no object but white space.
+
+    Raises FrameRefused for anything else, and for a frame of more than ``most`` characters.
+    """
+    text = frame.decode("utf-8", "replace") if isinstance(frame, bytes) else frame
+    if len(text) > most:
+        raise FrameRefused("oversized", f"{len(text)} characters")
+    if not text.strip():
+        return None
+    try:
+        document = json.loads(text, parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise FrameRefused("not-json", str(error)[:120]) from None
+    if not isinstance(document, dict):
+        raise FrameRefused("not-an-object", type(document).__name__)
+    return document
 
 
 def exact_value(exact: object, shown: object, unit: Unit) -> int:

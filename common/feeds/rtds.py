@@ -7,11 +7,10 @@ TWAP topics but a plain decimal on the Binance topic; a Chainlink backfill carri
 
 import json
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Final
 
 from common.errors import FrameRefused
-from common.feeds.price_fields import ASSETS, Control, Unit, exact_value, stamp_ns
+from common.feeds.price_fields import ASSETS, Control, Unit, exact_value, json_object, stamp_ns
 from common.feeds.route import Item, Line, Route, series_key
 from common.messages import SeriesKind, Tick
 from common.runtime.clock import Clock
@@ -48,20 +47,11 @@ def parse_frame(text: str | bytes, recv_ns: int | None) -> tuple[Tick | Control,
 
     ``recv_ns`` is our wall clock at receipt; None (a recording without it) skips the check for the future.
     """
-    frame = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    if len(frame) > MAX_FRAME_BYTES:
-        raise FrameRefused("oversized", f"{len(frame)} characters")
-    stripped = frame.strip()
-    if not stripped:
-        return (Control("empty"),)
-    if stripped.upper() == "PONG":
+    if len(text) < MAX_FRAME_BYTES and text.strip().upper() in ("PONG", b"PONG"):
         return (Control("pong"),)
-    try:
-        document = json.loads(stripped, parse_float=Decimal)
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        raise FrameRefused("not-json", str(error)[:120]) from None
-    if not isinstance(document, dict):
-        raise FrameRefused("not-an-object", type(document).__name__)
+    document = json_object(text, MAX_FRAME_BYTES)
+    if document is None:
+        return (Control("empty"),)
     if "topic" not in document:
         return (_control(document),)
     kind_of_frame = document.get("type")
