@@ -13,7 +13,13 @@ from urllib.parse import urlsplit
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    SecurityError,
+    WebSocketException,
+)
 
 from common.errors import DataStale
 from common.feeds.backoff import Backoff
@@ -108,6 +114,16 @@ class Link:
             self.socket.transport.abort()
 
 
+class _SameHost(connect):
+    """A connection that follows no redirect elsewhere: what we say and sign is for this host alone."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        found = super().process_redirect(exc)
+        if isinstance(found, str) and urlsplit(found).netloc != urlsplit(self.uri).netloc:
+            return SecurityError("it leads to another host")
+        return found
+
+
 async def keep_connected(link: Link, clock: Clock, log: structlog.typing.FilteringBoundLogger) -> None:
     """Connect, read, watch and reconnect until cancelled; raises DataStale when data stays away too long."""
     mute_since: int | None = None
@@ -115,7 +131,7 @@ async def keep_connected(link: Link, clock: Clock, log: structlog.typing.Filteri
         wait_at_least = 0.0
         opened: int | None = None
         try:
-            async with connect(
+            async with _SameHost(
                 link.url,
                 # A proxy of the environment is for the internet, never for this host.
                 proxy=None if urlsplit(link.url).hostname in LOOPBACK else True,

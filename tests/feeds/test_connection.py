@@ -13,7 +13,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from common.errors import DataStale
+from common.errors import DataStale, FeedRefused
 from common.feeds import backoff, connection
 from common.feeds.backoff import CAP_S, Backoff
 from common.feeds.connection import Link, Silence, keep_connected, shown_host
@@ -316,6 +316,68 @@ async def test_a_refused_handshake_is_said_and_tried_again(response: Response, w
         async with listening(ear):
             await until(lambda: len(ear.heard) > 0)
     assert why in ear.states[0][1]
+
+
+async def test_what_is_signed_for_one_host_is_never_shown_to_another() -> None:
+    """A redirect elsewhere is not followed: credentials would be sent there."""
+    async with staged(chatter) as other:
+        elsewhere = answer(302, Location=other.url)
+        async with staged(chatter, lambda number: elsewhere if number == 1 else None) as stage:
+            ear = ear_at(stage.url)
+            ear.link.headers = lambda: {"Authorization": "signed"}
+            async with listening(ear):
+                await until(lambda: len(ear.heard) > 0)
+        assert "leads to another host" in ear.states[0][1]
+        assert other.at == []
+
+
+@pytest.mark.parametrize(("code", "wait_s"), [(4003, 0.4), (1000, 0.0)])
+async def test_a_close_code_may_ask_for_a_wait(code: int, wait_s: float) -> None:
+    async def close(socket: ServerConnection, number: int) -> None:
+        if number == 1:
+            await socket.close(code)
+        await chatter(socket, number)
+
+    async with staged(close) as stage:
+        ear = ear_at(stage.url, cap_s=0.02)
+        told: list[int] = []
+        ear.link.on_refusal = lambda seen: told.append(seen) or (0.4 if seen == 4003 else 0.0)  # type: ignore[func-returns-value]
+        async with listening(ear):
+            await until(lambda: len(stage.at) > 1)
+    assert told[0] == code
+    assert stage.at[1] - stage.at[0] >= wait_s
+
+
+async def test_a_refusal_for_good_ends_the_loop_and_names_its_cause() -> None:
+    def gate(_number: int) -> Response | None:
+        return answer(401)
+
+    def refuse(code: int) -> float:
+        raise FeedRefused(f"code {code}")
+
+    async with staged(chatter, gate) as stage:
+        ear = ear_at(stage.url)
+        ear.link.on_refusal = refuse
+        with pytest.raises(FeedRefused, match="code 401"):
+            async with asyncio.timeout(LIMIT_S):
+                await keep_connected(ear.link, SystemClock(), structlog.get_logger())
+    assert len(stage.at) <= 1
+
+
+async def test_the_handshake_carries_headers_made_anew_each_time() -> None:
+    seen: list[str | None] = []
+
+    async def talk(socket: ServerConnection, _number: int) -> None:
+        assert socket.request is not None
+        seen.append(socket.request.headers.get("X-Number"))
+
+    numbers = iter(range(100))
+    async with staged(talk) as stage:
+        ear = ear_at(stage.url, cap_s=0.02)
+        ear.link.headers = lambda: {"X-Number": str(next(numbers))}
+        async with listening(ear):
+            await until(lambda: len(seen) > 2)
+    assert seen[:3] == ["0", "1", "2"]
 
 
 async def test_a_refused_port_is_said_and_tried_again(free_port: int) -> None:
