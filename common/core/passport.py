@@ -28,8 +28,13 @@ class Strike(msgspec.Struct, frozen=True):
     route: str
     observed_ns: int
     obtained_ns: int
-    disputes: int = 0
-    """Later, different values for the same instant."""
+    disputed: tuple[int, ...] = ()
+    """Later, different values for the same instant, each once: every route may bring the same wrong one."""
+
+    @property
+    def disputes(self) -> int:
+        """How many other values there were."""
+        return len(self.disputed)
 
 
 def settlement_kind(market: MarketState) -> SeriesKind | None:
@@ -51,12 +56,12 @@ def opens_window(tick: Tick, market: MarketState) -> bool:
 
 
 def latch(strike: Strike | None, tick: Tick, obtained_ns: int) -> tuple[Strike, bool]:
-    """Latch once: the first value stays; a different later one only counts. True when it was disputed."""
+    """Latch once: the first value stays; a different later one only counts. True when it is a new dispute."""
     if strike is None:
         return Strike(tick.value, tick.kind, tick.route, tick.observed_ns, obtained_ns), False
-    if same_value(tick.value, strike.value):
+    if any(same_value(tick.value, known) for known in (strike.value, *strike.disputed)):
         return strike, False
-    return msgspec.structs.replace(strike, disputes=strike.disputes + 1), True
+    return msgspec.structs.replace(strike, disputed=(*strike.disputed, tick.value)), True
 
 
 def too_far_ahead(market: MarketState, wall_ns: int) -> bool:

@@ -71,6 +71,7 @@ def generated_plan(
     if set(oracles) == {"exchange"}:
         families = EXCHANGES
         notes.append("no route to the oracle was chosen: windows are judged by a proxy, not settlement")
+        notes.append("a proxy needs a minute of its own prices before a window opens: give it 150 seconds")
     sim = SimSettings(
         listen=f"127.0.0.1:{port}",
         seed=seed,
