@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from common.errors import CallRefused, FeedError, FrameRefused
-from common.feeds import clob_market
-from common.feeds.book_keeper import UNFINISHED_NS, BookKeeper, Heard
-from common.feeds.book_witness import BookWitness
 from common.feeds.connection import Link, Silence, keep_connected
-from common.feeds.discovery import Discovery
-from common.feeds.gamma import slug_parts
 from common.feeds.http import HttpSource
+from common.feeds.market import clob_market
+from common.feeds.market.book_keeper import UNFINISHED_NS, BookKeeper, Heard
+from common.feeds.market.book_witness import BookWitness
+from common.feeds.market.discovery import Discovery
+from common.feeds.market.gamma import slug_parts
 from common.messages import Accepted, Answer, Command, FollowWindows, MarketState, Outcome, ProveBook, Request
 from common.runtime.log import Burst
 from common.runtime.shell import Process, run

@@ -19,9 +19,9 @@ from common.runtime.shell import Process, run
 from common.core.price_buffer import Added, PriceBuffer
 from common.errors import DataStale, FeedError, FeedRefused, FrameRefused
 from common.feeds.connection import Link, Silence, keep_connected
-from common.feeds.price_fields import Control
-from common.feeds.route import Conversation, Disabled, Line, Route, series_key
-from common.feeds.routes import plan_route
+from common.feeds.oracle.price_fields import Control
+from common.feeds.oracle.route import Conversation, Disabled, Line, Route, series_key
+from common.feeds.oracle.routes import plan_route
 from common.messages import Envelope, RouteName, Tick
 from common.runtime.log import Burst
 from common.store.raw_frames import RawLog

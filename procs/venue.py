@@ -16,7 +16,7 @@ from pathlib import Path
 from common.errors import EXIT_OK, ConfigError, LaggardError
 from common.runtime.shell import die_with_parent
 from common.sim.generated import generated_script
-from common.sim.recordings import recording_script
+from common.sim.recorded.recordings import recording_script
 from common.sim.script import Script
 from common.sim.server import Venue
 from common.sim.settings import SimSettings, load_settings

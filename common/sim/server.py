@@ -16,19 +16,19 @@ import msgspec
 from aiohttp import web
 
 from common.errors import DependencyMissing
-from common.sim.auth_rest import AuthRest
-from common.sim.chainlink_channel import ChainlinkChannel
-from common.sim.chainlink_rest import ChainlinkRest
 from common.sim.delivery import QUEUE_LIMIT
-from common.sim.exchange_channel import ExchangeChannel
-from common.sim.exchange_dialect import DIALECTS
 from common.sim.faults import FaultBoard, FaultFile, read_faults
-from common.sim.gamma_dialect import series_id
-from common.sim.market_channel import MarketChannel
+from common.sim.market.auth_rest import AuthRest
+from common.sim.market.gamma_dialect import series_id
+from common.sim.market.market_channel import MarketChannel
+from common.sim.market.rest import Rest, edge
+from common.sim.oracle.chainlink_channel import ChainlinkChannel
+from common.sim.oracle.chainlink_rest import ChainlinkRest
+from common.sim.oracle.exchange_channel import ExchangeChannel
+from common.sim.oracle.exchange_dialect import DIALECTS
+from common.sim.oracle.polybolt_channel import PolyboltChannel
+from common.sim.oracle.rtds_channel import RtdsChannel
 from common.sim.player import Player
-from common.sim.polybolt_channel import PolyboltChannel
-from common.sim.rest import Rest, edge
-from common.sim.rtds_channel import RtdsChannel
 from common.sim.script import Script, ScriptEvent
 from common.sim.settings import SimSettings
 from common.sim.world import Ticked, World

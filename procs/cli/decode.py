@@ -14,10 +14,11 @@ import click
 import msgspec
 
 from common.errors import FrameRefused
-from common.feeds import chainlink, chainlink_report, clob_market, polybolt_frames, rtds
-from common.feeds.gamma import NOT_AT_CLOB, market_from_gamma, markets_in
-from common.feeds.price_fields import Control
-from common.feeds.route import Item
+from common.feeds.market import clob_market
+from common.feeds.market.gamma import NOT_AT_CLOB, market_from_gamma, markets_in
+from common.feeds.oracle import chainlink, chainlink_report, polybolt_frames, rtds
+from common.feeds.oracle.price_fields import Control
+from common.feeds.oracle.route import Item
 from common.messages import MarketState, Tick
 from common.units import MILLISECOND, SECOND, price4_text, price18_text, size6_text
 from procs.cli.recorded_lines import Recorded, Source, read_text, recorded_frames

@@ -19,7 +19,7 @@ import msgspec
 import zmq.asyncio
 
 from common.messages import RouteName
-from common.sim.recordings import RecordingUnreadable
+from common.sim.recorded.recordings import RecordingUnreadable
 from procs.cli.board import Board
 from procs.cli.demo_config import Plan, generated_plan, recording_plan, write_files
 from procs.cli.demo_result import Gathered, conclude, gather, print_summary

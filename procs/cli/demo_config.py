@@ -14,9 +14,9 @@ import msgspec
 
 from common.messages import RouteName
 from common.runtime.credentials import write_credentials
-from common.sim.chainlink_dialect import sim_feed_ids
 from common.sim.naming import window_label
-from common.sim.recordings import RecordingInfo, describe, recording_script
+from common.sim.oracle.chainlink_dialect import sim_feed_ids
+from common.sim.recorded.recordings import RecordingInfo, describe, recording_script
 from common.sim.settings import SimSettings
 from common.units import SECOND
 

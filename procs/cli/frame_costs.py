@@ -13,7 +13,8 @@ from statistics import median
 
 from common.core.book_proof import Claim, Terms, WireBook
 from common.core.order_book import Side
-from common.feeds import clob_market, polybolt_frames, rtds
+from common.feeds.market import clob_market
+from common.feeds.oracle import polybolt_frames, rtds
 
 ROUNDS, CALLS = 15, 200
 LEVELS = 50

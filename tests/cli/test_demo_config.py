@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from common.feeds.route import Route
-from common.feeds.routes import plan_route
+from common.feeds.oracle.route import Route
+from common.feeds.oracle.routes import plan_route
 from common.messages import RouteName
 from common.runtime.clock import SystemClock
 from common.runtime.config import load_config

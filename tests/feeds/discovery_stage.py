@@ -8,8 +8,8 @@ import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from common.feeds.discovery import Discovery
 from common.feeds.http import HttpSource
+from common.feeds.market.discovery import Discovery
 from common.messages import MarketState
 from common.runtime.clock import ManualClock
 from common.sim.faults import Fault

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from common.feeds.book_keeper import BookKeeper, Heard
-from common.feeds.clob_market import parse_frame
+from common.feeds.market.book_keeper import BookKeeper, Heard
+from common.feeds.market.clob_market import parse_frame
 from common.messages import BookState, FeeSchedule, MarketState
 from common.units import SECOND
 from tests.feeds.wire import (

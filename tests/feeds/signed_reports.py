@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from common.feeds.chainlink import FEEDS, Series
+from common.feeds.oracle.chainlink import FEEDS, Series
 from common.units import SECOND
 
 NOW_S = 1_790_000_000

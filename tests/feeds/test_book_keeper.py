@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.feeds.book_keeper import BookKeeper, Heard
-from common.feeds.clob_market import LevelChange, PriceChanges, parse_frame
-from common.feeds.kept_book import PUBLISHED_DEPTH
+from common.feeds.market.book_keeper import BookKeeper, Heard
+from common.feeds.market.clob_market import LevelChange, PriceChanges, parse_frame
+from common.feeds.market.kept_book import PUBLISHED_DEPTH
 from common.messages import BookState
 from common.units import MILLISECOND, SECOND, price4_text, size6_text
 from tests.feeds import wire

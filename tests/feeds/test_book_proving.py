@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.feeds.book_keeper import OVERDUE_NS, SAMPLE_NS, UNFINISHED_NS, Heard
+from common.feeds.market.book_keeper import OVERDUE_NS, SAMPLE_NS, UNFINISHED_NS, Heard
 from common.units import MILLISECOND, SECOND
 from tests.feeds.kept import Counted, Venue, followed, hear, market, state
 from tests.feeds.wire import (

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import FrameRefused
-from common.feeds.book_keeper import SAMPLE_NS, UNFINISHED_NS
-from common.feeds.clob_market import PriceChanges, parse_frame
+from common.feeds.market.book_keeper import SAMPLE_NS, UNFINISHED_NS
+from common.feeds.market.clob_market import PriceChanges, parse_frame
 from common.messages import MarketState
-from common.sim import clob_dialect as dialect
+from common.sim.market import clob_dialect as dialect
 from common.sim.script import BookSet, Level, Listed, MarketSpec, ScriptEvent, Traded
 from common.sim.world import MarketChange, World
 from common.units import MILLISECOND

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from common.feeds.book_keeper import Heard
-from common.feeds.clob_market import BookSnapshot, parse_book
+from common.feeds.market.book_keeper import Heard
+from common.feeds.market.clob_market import BookSnapshot, parse_book
 from common.units import SECOND
 from tests.feeds.kept import Counted, Venue, followed, hear, state
 from tests.feeds.wire import (

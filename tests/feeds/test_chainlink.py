@@ -18,14 +18,14 @@ from hypothesis import given
 from websockets.asyncio.client import connect
 
 from common.errors import ConfigError, FeedError, FeedRefused, FrameRefused
-from common.feeds.chainlink import FEEDS, Listening, Series, carried, least_wait_s, lines, plan
-from common.feeds.chainlink_auth import signature
-from common.feeds.chainlink_report import MAX_FRAME_BYTES
 from common.feeds.connection import Link, Silence, keep_connected
 from common.feeds.http import HttpSource
-from common.feeds.price_fields import Control
-from common.feeds.route import Disabled, Line, Route
-from common.feeds.routes import plan_route
+from common.feeds.oracle.chainlink import FEEDS, Listening, Series, carried, least_wait_s, lines, plan
+from common.feeds.oracle.chainlink_auth import signature
+from common.feeds.oracle.chainlink_report import MAX_FRAME_BYTES
+from common.feeds.oracle.price_fields import Control
+from common.feeds.oracle.route import Disabled, Line, Route
+from common.feeds.oracle.routes import plan_route
 from common.messages import Tick
 from common.runtime.clock import Clock, ManualClock, SystemClock
 from common.runtime.config import Config

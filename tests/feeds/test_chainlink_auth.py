@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import ConfigError, FeedError
-from common.feeds.chainlink_auth import auth_headers, check_clock, credentials_from, signature
+from common.feeds.oracle.chainlink_auth import auth_headers, check_clock, credentials_from, signature
 from common.runtime.clock import ManualClock
 from common.runtime.credentials import Secret, write_credentials
 from common.units import MILLISECOND, SECOND

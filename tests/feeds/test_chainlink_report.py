@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import FrameRefused
-from common.feeds.chainlink_report import MAX_FRAME_BYTES, Report, decode_report, parse_frame, tick_of
-from common.feeds.price_fields import HIGHEST, Control
+from common.feeds.oracle.chainlink_report import MAX_FRAME_BYTES, Report, decode_report, parse_frame, tick_of
+from common.feeds.oracle.price_fields import HIGHEST, Control
 from common.messages import Tick
 from common.units import SECOND
 from tests.feeds.signed_reports import (

@@ -12,10 +12,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from common.errors import FeedError
-from common.feeds import chainlink_rest
-from common.feeds.chainlink_auth import signature
-from common.feeds.chainlink_rest import find_origins, reports_between, signed_source
 from common.feeds.http import HttpSource
+from common.feeds.oracle import chainlink_rest
+from common.feeds.oracle.chainlink_auth import signature
+from common.feeds.oracle.chainlink_rest import find_origins, reports_between, signed_source
 from common.runtime.clock import ManualClock
 from common.runtime.credentials import Secret
 from common.units import SECOND

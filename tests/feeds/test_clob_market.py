@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from common.core.book_hash import book_hash
 from common.errors import FrameRefused
-from common.feeds import clob_market
-from common.feeds.clob_market import (
+from common.feeds.market import clob_market
+from common.feeds.market.clob_market import (
     BestBidAsk,
     BookSnapshot,
     LastTrade,

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from common.errors import FeedError
-from common.feeds.discovery import FORGET_AFTER_NS, PAGE
+from common.feeds.market.discovery import FORGET_AFTER_NS, PAGE
 from common.messages import FeeSchedule, MarketState
 from common.sim.faults import Http
 from common.sim.script import Resolved, TickSizeChanged

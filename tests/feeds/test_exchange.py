@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import FrameRefused
-from common.feeds import exchange
-from common.feeds.exchange import APART_NS, DIALECTS, Tape, Thinning, Trade, plan
-from common.feeds.price_fields import Control
-from common.feeds.route import Conversation, Disabled, Item, Line, Route
+from common.feeds.oracle import exchange
+from common.feeds.oracle.exchange import APART_NS, DIALECTS, Tape, Thinning, Trade, plan
+from common.feeds.oracle.price_fields import Control
+from common.feeds.oracle.route import Conversation, Disabled, Item, Line, Route
 from common.messages import Tick
 from common.runtime.clock import ManualClock
 from common.runtime.config import Config, load_config

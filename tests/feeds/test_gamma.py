@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import FrameRefused
-from common.feeds.gamma import clob_condition_id, market_from_gamma, markets_in, slug_parts
+from common.feeds.market.gamma import clob_condition_id, market_from_gamma, markets_in, slug_parts
 from common.messages import FeeSchedule, MarketState
 from common.units import MILLISECOND, SECOND
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.feeds.hearing import (
+from common.feeds.market.hearing import (
     FOLLOW_UP_NS,
     PACE_NS,
     SOURCES,

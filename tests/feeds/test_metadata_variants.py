@@ -12,7 +12,7 @@ from typing import Any
 from common.core.moment import Moment
 from common.core.passport import OPENING_GRACE_NS, TOO_FAR_AHEAD, Strike, incomplete
 from common.core.terms import changed_terms
-from common.feeds.gamma import NOT_AT_CLOB, market_from_gamma
+from common.feeds.market.gamma import NOT_AT_CLOB, market_from_gamma
 from common.units import E18, MILLISECOND, SECOND
 
 Json = dict[str, Any]

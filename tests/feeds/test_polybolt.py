@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import ConfigError, FeedRefused, FrameRefused
-from common.feeds.polybolt import (
+from common.feeds.oracle.polybolt import (
     MAX_AUTHS,
     MAX_SURPRISES,
     PING,
@@ -18,9 +18,9 @@ from common.feeds.polybolt import (
     least_wait_s,
     plan,
 )
-from common.feeds.polybolt_frames import MAX_FRAME
-from common.feeds.price_fields import Control
-from common.feeds.route import Conversation, Disabled, Item, Route
+from common.feeds.oracle.polybolt_frames import MAX_FRAME
+from common.feeds.oracle.price_fields import Control
+from common.feeds.oracle.route import Conversation, Disabled, Item, Route
 from common.messages import Tick
 from common.runtime.clock import ManualClock
 from common.runtime.config import Config

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import FrameRefused
-from common.feeds.polybolt_frames import MAX_FRAME, parse_frame
-from common.feeds.price_fields import Control
+from common.feeds.oracle.polybolt_frames import MAX_FRAME, parse_frame
+from common.feeds.oracle.price_fields import Control
 from common.messages import Tick
 from common.units import E18, MILLISECOND, SECOND
 from tests.feeds.polybolt_wire import EXACT, envelope, point, snapshot, spot, twap

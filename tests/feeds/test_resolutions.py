@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from common.errors import FeedError, FrameRefused
 from common.feeds.http import parse_json
-from common.feeds.resolutions import PAYOUT_ONE, payout_outcome, resolution_rows, winner_outcome
+from common.feeds.market.resolutions import PAYOUT_ONE, payout_outcome, resolution_rows, winner_outcome
 from common.messages import MarketState, Outcome
 from tests.feeds.wire import mutilated
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import FrameRefused
-from common.feeds import rtds
-from common.feeds.price_fields import Control
-from common.feeds.rtds import parse_frame, subscriptions
+from common.feeds.oracle import rtds
+from common.feeds.oracle.price_fields import Control
+from common.feeds.oracle.rtds import parse_frame, subscriptions
 from common.messages import Tick
 from common.units import E18, MILLISECOND, SECOND
 from tests.feeds.wire import E18_BTC, NOW_MS, NOW_NS, backfill, mutilated, text, update

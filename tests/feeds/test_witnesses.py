@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 
 from common.errors import FeedError
-from common.feeds.discovery import CLOB_SILENT, WITNESS_AFTER_NS, WITNESS_PAUSE_NS
-from common.feeds.hearing import FOLLOW_UP_NS, PACE_NS
-from common.feeds.resolutions import MOST_CONDITIONS
+from common.feeds.market.discovery import CLOB_SILENT, WITNESS_AFTER_NS, WITNESS_PAUSE_NS
+from common.feeds.market.hearing import FOLLOW_UP_NS, PACE_NS
+from common.feeds.market.resolutions import MOST_CONDITIONS
 from common.messages import FeeSchedule, MarketState
 from common.sim.faults import Http, WrongOutcome
 from common.sim.naming import resolution_source

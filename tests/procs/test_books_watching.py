@@ -13,7 +13,7 @@ import structlog
 
 from common.core.book_proof import BEFORE_ANY_TRADE
 from common.errors import FeedError
-from common.feeds.book_keeper import SAMPLE_NS, UNFINISHED_NS
+from common.feeds.market.book_keeper import SAMPLE_NS, UNFINISHED_NS
 from common.messages import BookProof, BookState, ProveBook
 from common.runtime.config import Config
 from common.runtime.paths import Paths

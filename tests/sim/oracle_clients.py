@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from yarl import URL
 
-from common.sim.chainlink_dialect import sim_feed_ids
+from common.sim.oracle.chainlink_dialect import sim_feed_ids
 from stage import Client, Stage
 
 API_KEY, SECRET, PASSPHRASE = "key-of-the-test", "first words", "second words"

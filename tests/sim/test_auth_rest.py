@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from common.runtime.credentials import Secret
-from common.sim.auth_rest import MOST_SECONDS_OFF, made_up_key, prove
+from common.sim.market.auth_rest import MOST_SECONDS_OFF, made_up_key, prove
 from common.venue.reader_key import Wallet, proof_headers, wallet_of
 from stage import START_S, Stage, stage
 

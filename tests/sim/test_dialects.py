@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from common.sim import clob_dialect, gamma_dialect, rtds_dialect
+from common.sim.market import clob_dialect, gamma_dialect
+from common.sim.oracle import rtds_dialect
 from common.sim.script import (
     BookSet,
     Listed,

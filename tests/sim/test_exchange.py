@@ -13,17 +13,17 @@ import pytest
 import structlog
 
 from common.feeds.connection import Link, Silence, keep_connected
-from common.feeds.exchange import DIALECTS as READERS
-from common.feeds.exchange import Tape, Trade, plan
-from common.feeds.price_fields import Control
-from common.feeds.route import Line, Route
+from common.feeds.oracle.exchange import DIALECTS as READERS
+from common.feeds.oracle.exchange import Tape, Trade, plan
+from common.feeds.oracle.price_fields import Control
+from common.feeds.oracle.route import Line, Route
 from common.messages import Tick
 from common.runtime.clock import SystemClock
 from common.runtime.config import Exchange as ExchangeName
 from common.runtime.config import load_config
 from common.runtime.paths import make_paths
-from common.sim import exchange_channel
-from common.sim.exchange_dialect import DIALECTS, Dialect, Print
+from common.sim.oracle import exchange_channel
+from common.sim.oracle.exchange_dialect import DIALECTS, Dialect, Print
 from stage import EXCHANGE, SPOT, START_S, Client, Stage, eventually, observed, stage
 
 E18 = 10**18

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from common.feeds.chainlink_report import decode_report
+from common.feeds.oracle.chainlink_report import decode_report
 from oracle_clients import (
     ACCESS,
     FEEDS,

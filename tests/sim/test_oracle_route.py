@@ -4,7 +4,7 @@ import asyncio
 
 from common.sim.faults import FaultBoard, FrozenTime, RepeatValue, WrongValue
 from common.sim.generated import ROUTE_DELAYS_MS, generated_script
-from common.sim.oracle_route import OracleRoute
+from common.sim.oracle.oracle_route import OracleRoute
 from common.sim.script import Observed
 from common.sim.settings import SimSettings
 from common.sim.world import Ticked

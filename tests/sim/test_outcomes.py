@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from common.sim.data_dialect import MOST_CONDITIONS, asked_conditions, market_with_tokens, resolutions
 from common.sim.faults import FaultBoard, WrongOutcome, read_faults
+from common.sim.market.data_dialect import MOST_CONDITIONS, asked_conditions, market_with_tokens, resolutions
 from common.sim.script import Listed, Resolved
 from common.sim.server import Venue
 from common.sim.settings import SimSettings

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.feeds.polybolt_frames import parse_frame
+from common.feeds.oracle.polybolt_frames import parse_frame
 from common.messages import Tick
-from common.sim import polybolt_dialect as dialect
+from common.sim.oracle import polybolt_dialect as dialect
 from common.sim.script import Step
 from oracle_clients import (
     ACCESS,

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from common.errors import EXIT_CONFIG
-from common.sim.recordings import RecordingUnreadable, describe, recording_script
+from common.sim.recorded.recordings import RecordingUnreadable, describe, recording_script
 from common.sim.script import (
     BookSet,
     Listed,

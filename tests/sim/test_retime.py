@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import ConfigError
-from common.sim.retime import LEAD_S, Span, retime
+from common.sim.recorded.retime import LEAD_S, Span, retime
 from common.units import SECOND
 
 OPENING = 1_700_000_100 * SECOND
