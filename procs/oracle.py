@@ -271,9 +271,9 @@ class Feed:
     def _show(self) -> None:
         troubles = [one.text for one in self.lines if not one.up]
         if troubles:
-            self.process.set_state("degraded", "; ".join(troubles))
+            self.process.set_state("degraded", "; ".join(dict.fromkeys(troubles)))
         else:
-            self.process.set_state("ready", "; ".join(one.text for one in self.lines))
+            self.process.set_state("ready", "; ".join(dict.fromkeys(one.text for one in self.lines)))
 
 
 class History:
