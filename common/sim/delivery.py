@@ -189,9 +189,14 @@ class Outlet:
 
     def _faults_changed(self, faults: tuple[Fault, ...]) -> None:
         self._burst()
-        if any(isinstance(fault, Disconnect) and fault.channel == self.channel for fault in faults):
+        for fault in faults:
+            if not isinstance(fault, Disconnect) or fault.channel != self.channel:
+                continue
             for link in tuple(self.links):
-                link.cut()
+                if fault.code is None:
+                    link.cut()
+                else:
+                    link.close(fault.code)
 
 
 def refused(status: int, retry_after_s: int | None) -> web.Response:

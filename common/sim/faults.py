@@ -41,9 +41,13 @@ class Stall(_Fault, frozen=True, tag="stall"):
 
 
 class Disconnect(_Fault, frozen=True, tag="disconnect"):
-    """Every connection of the channel is cut once, without a closing handshake, when the fault is set."""
+    """Every connection of the channel ends once, when the fault is set.
+
+    It is cut without a closing handshake, or closed with ``code`` where one is given.
+    """
 
     channel: Channel
+    code: int | None = None
 
 
 class Duplicate(_OnChannel, frozen=True, tag="duplicate"):
@@ -159,6 +163,8 @@ def read_faults(raw: bytes) -> tuple[Fault, ...]:
             raise ValueError("every must be at least 1")
         if isinstance(fault, WrongValue) and fault.ppm <= -1_000_000:
             raise ValueError("ppm must leave a value above zero")
+        if isinstance(fault, Disconnect) and fault.code is not None and not 3000 <= fault.code <= 4999:
+            raise ValueError("code must be a close code a server may choose, 3000 to 4999")
         if isinstance(fault, Hold) and fault.for_ms < 1:
             raise ValueError("for_ms must be at least 1")
         if isinstance(fault, Http | Refuse) and fault.status is not None and not 400 <= fault.status <= 599:

@@ -179,3 +179,31 @@ async def test_a_route_without_good_credentials_is_disabled_and_says_what_to_do(
             stage.processes[role].terminate()
         for role in ROLES:
             assert await asyncio.to_thread(stage.processes[role].wait, 10) == 0
+
+
+async def test_close_codes_are_obeyed(tmp_path: Path, free_port: int) -> None:
+    """Draining is waited out, a policy is respected, and a refusal of the credentials is for good."""
+    role = "oracle-polybolt"
+    async with loopback(tmp_path, free_port, ("polybolt",), (role,)) as stage:
+
+        async def flows() -> bool:
+            return (await said(stage, role))[0] == "ready" and await stage.counter(role, "ticks") > seen
+
+        seen = 0
+        await until(flows, 20, "ticks come")
+        await stage.faults({"kind": "disconnect", "channel": "polybolt", "code": 4003})
+
+        async def away() -> bool:
+            return "4003" in (await said(stage, role))[1]
+
+        await until(away, 5, "the draining is told")
+        seen = await stage.counter(role, "ticks")
+        await until(flows, 20, "it comes back by itself within ten seconds and the first data")
+        await stage.faults({"kind": "disconnect", "channel": "polybolt", "code": 4001})
+
+        async def disabled() -> bool:
+            state, detail = await said(stage, role)
+            return state == "disabled" and "4001" in detail and "laggard init --reader-key" in detail
+
+        await until(disabled, 5, "refused credentials are not tried again")
+        assert stage.processes[role].poll() is None

@@ -273,6 +273,7 @@ def test_bad_fault_file_changes_nothing_and_a_vanished_one_clears(tmp_path: Path
     "text",
     [
         '[{"kind": "garble", "channel": "rtds", "every": 0}]',
+        '[{"kind": "disconnect", "channel": "rtds", "code": 1006}]',
         '[{"kind": "http", "family": "clob", "status": 200}]',
         '[{"kind": "http", "family": "clob", "delay_ms": -1}]',
         '[{"kind": "freeze", "channel": "user"}]',
