@@ -349,60 +349,36 @@ def test_a_route_is_not_missed_before_it_had_time_to_begin() -> None:
 
 def test_a_recorded_day_holds_orders_only_in_its_real_silences(shared_data: FilePath) -> None:
     """8 June 2026 as two routes, the relay and one a second faster: they never contradict each other."""
-    slow, fast = PriceBuffer(2 * 86_400 * SECOND), PriceBuffer(2 * 86_400 * SECOND)
-    stamps: list[int] = []
-    received: list[tuple[int, int]] = []
+    arrivals: list[tuple[int, str, int, int]] = []
     with gzip.open(
         shared_data / "recordings/chainlink_rtds_btc_ticks_2026-06-08.csv.gz", "rt", newline=""
     ) as file:
         for row in csv.DictReader(file):
             stamp_ns, value = int(row["feed_ts_ms"]) * 1_000_000, int(row["full_accuracy_value"])
             received_ns = int(row["recv_ms"]) * 1_000_000
-            slow.add(stamp_ns, value, received_ns)
-            fast.add(stamp_ns, value, max(stamp_ns, received_ns - SECOND))
-            stamps.append(stamp_ns // SECOND)
-            received.append((received_ns - SECOND, stamp_ns // SECOND))
-    states = Counter[str]()
-    audits, series = RouteAudits(), SeriesId("btc", "spot")
-    held_seconds = 0
-    both = {"chainlink": slow, "rtds": fast}
-    for second in range(stamps[0], stamps[-1] + 1):
-        now = Moment(second * SECOND + JUDGE_AFTER_NS, second * SECOND + JUDGE_AFTER_NS)
-        # What came after the judgement must not be seen by it: buffers hold the whole day.
-        seen = {name: upto(buffer, now.mono_ns) for name, buffer in both.items()}
-        audit = audit_second(audits, series, second * SECOND, seen, tuple(both), LIMIT_PPM, now)
+            arrivals.append((received_ns, "rtds", stamp_ns, value))
+            arrivals.append((received_ns - SECOND, "chainlink", stamp_ns, value))
+    arrivals.sort()
+    routes = {"chainlink": PriceBuffer(600 * SECOND), "rtds": PriceBuffer(600 * SECOND)}
+    audits, series, states = RouteAudits(), SeriesId("btc", "spot"), Counter[str]()
+    place = newest = silent = episodes = held_seconds = 0
+    was_silent = False
+    first, last = (pick(stamp for _, _, stamp, _ in arrivals) // SECOND for pick in (min, max))
+    for second in range(first, last + 1):
+        now_ns = second * SECOND + JUDGE_AFTER_NS
+        while place < len(arrivals) and arrivals[place][0] <= now_ns:
+            received_ns, route, stamp_ns, value = arrivals[place]
+            routes[route].add(stamp_ns, value, received_ns)
+            newest, place = max(newest, stamp_ns // SECOND), place + 1
+        audit = audit_second(
+            audits, series, second * SECOND, routes, tuple(routes), LIMIT_PPM, Moment(now_ns, now_ns)
+        )
         states[audit.state] += 1
         held_seconds += bool(audit.hold)
-    silent, episodes = silences(received, stamps[0], stamps[-1])
+        is_silent = second - newest >= FROZEN_NS // SECOND
+        silent, episodes = silent + is_silent, episodes + (is_silent and not was_silent)
+        was_silent = is_silent
     assert states["diverged"] == 0
     assert states["agree"] >= 0.96 * sum(states.values()), states
+    assert silent > 0
     assert silent <= held_seconds <= silent + HOLD_SECONDS * episodes
-
-
-def silences(received: list[tuple[int, int]], first: int, last: int) -> tuple[int, int]:
-    """Seconds judged while the faster route had brought nothing for ten, and in how many spells."""
-    received.sort()
-    silent, episodes, place, newest, before = 0, 0, 0, first, False
-    for second in range(first, last + 1):
-        while place < len(received) and received[place][0] <= second * SECOND + JUDGE_AFTER_NS:
-            newest = max(newest, received[place][1])
-            place += 1
-        now = second - newest >= FROZEN_NS // SECOND
-        silent += now
-        episodes += now and not before
-        before = now
-    return silent, episodes
-
-
-def upto(buffer: PriceBuffer, mono_ns: int) -> PriceBuffer:
-    """The newest observations of a buffer as they were at an instant; both clocks agree in the recording."""
-    made = PriceBuffer(3_600 * SECOND)
-    found = buffer.as_of(mono_ns)
-    held_back = []
-    while found is not None and len(held_back) < 40:
-        held_back.append(found)
-        found = buffer.as_of(found.observed_ns - 1)
-    for one in reversed(held_back):
-        if one.mono_ns <= mono_ns:
-            made.add(one.observed_ns, one.value, one.mono_ns)
-    return made

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.procs, pytest.mark.timeout(240)]
 
 SOCKET = ROOT / ".run" / "supervisor.sock"
 SECONDS = 75
-VICTIMS = ("oracle-rtds", "books", "strategist", "executor", "recorder", "venue")
+VICTIMS = ("oracle-rtds", "oracle-chainlink", "books", "strategist", "executor", "recorder", "venue")
 RESTART_LIMIT_S = 2.0
 ZOMBIE_LIMIT_S = 20.0 + 1.0
 """The demo's tick_stale_s, and a second to notice."""
@@ -115,8 +115,27 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
             running.process.wait(60)
 
 
+def status() -> dict[str, Any]:
+    """What ``laggard status --json`` prints beside the running demo."""
+    done = subprocess.run(
+        [sys.executable, "-m", "procs.cli.main", "status", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 def test_no_kill_loses_or_doubles_anything(demo: Demo) -> None:
     until(lambda: demo.reports()["strategist"].counters.get("orders_sent", 0) > 0, 60, "orders flow")
+    shown = status()
+    assert list(shown["oracles"]["routes"]) == ["chainlink", "polybolt", "rtds"]
+    assert shown["oracles"]["assets"]["btc"]["twap60"]["routes"].keys() == shown["oracles"]["routes"].keys()
+    assert shown["processes"]["oracle-exchange"]["state"] == "disabled"
     for victim in VICTIMS:
         before = demo.pids()
         os.kill(before[victim], signal.SIGKILL)
