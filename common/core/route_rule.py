@@ -57,6 +57,8 @@ def audit_due(state: State, moment: Moment, effects: list[Effect]) -> None:
     """Judge every oracle second that is due, publish the audits, and let the posture follow."""
     audits = state.routes
     due_ns = (moment.wall_ns - JUDGE_AFTER_NS) // SECOND * SECOND
+    if audits.judged_ns - due_ns > MOST_SECONDS_AT_ONCE * SECOND:
+        audits.judged_ns = 0  # our clock was set back: go on from where it is now
     if due_ns <= audits.judged_ns:
         return
     # After a pause of our own, seconds long gone are not news.

@@ -249,6 +249,18 @@ def test_every_second_is_judged_once_for_every_series() -> None:
     assert not trio.asked()
 
 
+def test_a_clock_that_is_set_back_stops_no_audit() -> None:
+    """It was an hour ahead for a moment; what it judged then is no reason to judge nothing for an hour."""
+    trio = Trio()
+    trio.run(0, 20)
+    trio.talk.at(3_600)
+    trio.beat("rtds")
+    before = len(trio.audits())
+    trio.run(21, 40)
+    stamps = {effect.audit.second_ns // SECOND - START_S for effect in trio.audits()[before:]}
+    assert stamps >= set(range(30, 36))
+
+
 def test_a_disabled_route_is_not_missed() -> None:
     trio = Trio()
     trio.beat("polybolt", "disabled")
