@@ -18,6 +18,7 @@ from common.runtime.shell import Process, run
 # isort: split
 from common.core.price_buffer import Added, PriceBuffer
 from common.errors import DataStale, FeedError, FeedRefused, FrameRefused
+from common.feeds.backoff import Backoff
 from common.feeds.connection import Link, Silence, keep_connected
 from common.feeds.oracle.price_fields import Control
 from common.feeds.oracle.route import Conversation, Disabled, Line, Route, series_key
@@ -45,7 +46,7 @@ async def oracle(process: Process, name: RouteName) -> None:
         process.facts[f"note.{number}"] = note
     feed = Feed(process, planned)
     try:
-        await feed.run(await refined_lines(process, planned))
+        await feed.run()
     finally:
         feed.raw.close()
     await stay_disabled(process, "; ".join(feed.refused.values()))
@@ -56,17 +57,6 @@ async def stay_disabled(process: Process, why: str) -> None:
     process.ages.clear()
     process.set_state("disabled", why)
     await process.stopping.wait()
-
-
-async def refined_lines(process: Process, route: Route) -> Sequence[Line]:
-    """The route's lines, after asking the other end where the route has something to ask."""
-    if route.refine is None:
-        return route.lines
-    try:
-        return await route.refine() or route.lines
-    except FeedError as error:
-        process.log.warning("lines_not_refined", route=route.name, why=str(error))
-        return route.lines
 
 
 @dataclass(slots=True)
@@ -93,6 +83,8 @@ class Feed:
         self.refused: dict[str, str] = {}
         """Lines that were refused for good, and why."""
         self.lines: list[OpenLine] = []
+        self._over = asyncio.Event()
+        """Every line was refused for good."""
         self._watch = process.config.watch
         self._history = History()
         self._burst = Burst()
@@ -103,12 +95,42 @@ class Feed:
         self._ages = {key: process.watch(key, limit_ns) for key in watched}
         process.publisher.extra_state = self._history.envelopes
 
-    async def run(self, lines: Sequence[Line]) -> None:
+    async def run(self) -> None:
         """Keep every line connected; returns when all of them were refused for good."""
-        self.lines = [self._opened(line) for line in lines]
+        refined = await self._refined()
         async with asyncio.TaskGroup() as group:
-            for one in self.lines:
-                group.create_task(self._keep(one), name=f"line {one.line.name}")
+            self._open(refined or self.route.lines, group)
+            if refined is None:
+                group.create_task(self._refine_later(group), name="more lines")
+
+    async def _refined(self) -> Sequence[Line] | None:
+        """The lines after asking the other end (empty: as planned); None when it did not answer."""
+        if self.route.refine is None:
+            return ()
+        try:
+            return await self.route.refine()
+        except FeedError as error:
+            self.process.log.warning("lines_not_refined", route=self.route.name, why=str(error))
+            return None
+
+    async def _refine_later(self, group: asyncio.TaskGroup) -> None:
+        """The other end could not be asked at the start: one line must do until it answers."""
+        backoff = Backoff(first_s=2.0, cap_s=60.0)
+        while not self._over.is_set():
+            try:
+                async with asyncio.timeout(backoff.next_wait_s()):
+                    await self._over.wait()
+            except TimeoutError:
+                refined = await self._refined()
+                if refined is not None:
+                    self._open(refined, group)
+                    return
+
+    def _open(self, lines: Sequence[Line], group: asyncio.TaskGroup) -> None:
+        for line in lines:
+            one = self._opened(line)
+            self.lines.append(one)
+            group.create_task(self._keep(one), name=f"line {line.name}")
 
     async def _keep(self, one: OpenLine) -> None:
         """One line's whole life. One of several that stays mute is made anew; the last ends the process."""
@@ -120,6 +142,8 @@ class Feed:
                 one.up, one.text = False, str(refusal)
                 self.process.log.error("line_refused", line=one.line.name, why=str(refusal))
                 self._show()
+                if len(self.refused) == len(self.lines):
+                    self._over.set()
                 return
             except DataStale:
                 if not any(other.up for other in self.lines if other is not one):

@@ -98,9 +98,13 @@ class Loopback:
         """Let the simulated venue misbehave in exactly these ways."""
         await asyncio.to_thread(self._control, "faults", json.dumps(faults).encode())
 
-    async def venue(self) -> dict[str, Any]:
-        """What the venue says of itself."""
-        return await asyncio.to_thread(self._control, "state", None)
+    async def connections(self, channel: str) -> int:
+        """How many clients the venue has on a channel; none while it does not listen yet."""
+        try:
+            state = await asyncio.to_thread(self._control, "state", None)
+        except OSError:
+            return 0
+        return int(state["connections"][channel])
 
     def _control(self, path: str, body: bytes | None) -> Any:
         url = f"http://{self.plan.sim.listen}/control/{path}"

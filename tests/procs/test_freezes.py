@@ -114,7 +114,7 @@ async def oracle_case(stage: Loopback, route: str, shape: str) -> Row:
 
         async def connected() -> bool:
             again = await stage.counter(role, "reconnects") > reconnects
-            return again and bool((await stage.venue())["connections"][route])
+            return again and await stage.connections(route) > 0
 
         await until(connected, 10, f"{role} connects again")
         connected_at = time.monotonic()

@@ -138,6 +138,43 @@ async def holes(stage: Loopback) -> list[int]:
     return sorted(set(range(min(seconds), max(seconds) + 1)) - seconds)
 
 
+async def test_one_origin_of_several_may_freeze_unnoticed_by_the_price(
+    tmp_path: Path, free_port: int
+) -> None:
+    """Data Streams is read from every origin; what one already brought is no news from another."""
+    role = "oracle-chainlink"
+    async with loopback(
+        tmp_path, free_port, ("chainlink",), (role,), watch__tick_stale_s=4, watch__tick_dead_s=60
+    ) as stage:
+
+        async def both() -> bool:
+            return await stage.connections("chainlink") >= 2
+
+        await until(both, 30, "both origins are connected, though the venue came up later than the route")
+
+        async def flows() -> bool:
+            return await stage.counter(role, "ticks") > seen
+
+        seen = 0
+        await until(flows, 10, "ticks come")
+        for origin in ("001", "002"):
+            await stage.faults({"kind": "freeze", "channel": "chainlink", "key": origin})
+            zombies = await stage.counter(role, "zombies")
+
+            async def renewed(before: int = zombies) -> bool:
+                return await stage.counter(role, "zombies") > before
+
+            await until(renewed, 10, f"the frozen origin {origin} is noticed on its own line")
+            assert stage.since_news_s("spot/btc") < 3
+            report = await stage.status(role)
+            assert report is not None
+            assert report.ages_ms["spot/btc"] < 3_000
+        await stage.faults()
+        await until(both, 20, "both are connected again")
+        assert await stage.counter(role, "ticks.same") > 0
+        assert not await holes(stage)
+
+
 async def test_lost_frames_are_counted_by_their_numbers(tmp_path: Path, free_port: int) -> None:
     async with loopback(tmp_path, free_port, ("polybolt",), ("oracle-polybolt",)) as stage:
 
