@@ -71,14 +71,10 @@ class RouteAudits:
 
 
 def live_routes(audits: RouteAudits, series: SeriesId, order: Sequence[str]) -> list[str]:
-    """The routes that should bring this series, best first: alive, with credentials, and carrying it."""
+    """The routes that should bring this series, best first: a disabled one watches nothing."""
     name = f"{series.kind}/{series.asset}"
     return [
-        route
-        for route in order
-        if (health := audits.health.get(route)) is not None
-        and health.state != "disabled"
-        and name in health.series
+        route for route in order if (health := audits.health.get(route)) is not None and name in health.series
     ]
 
 
@@ -222,7 +218,7 @@ def _off(
     """
     repeating = {route for route in values if _repeats(routes[route], second_ns)}
     moving = {route: value for route, value in values.items() if route not in repeating} or dict(values)
-    if len(values) < 2:
+    if not values:
         return {}
     ordered = sorted(moving.values())
     middle = ordered[len(ordered) // 2]

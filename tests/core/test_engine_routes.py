@@ -106,11 +106,11 @@ def test_a_value_that_only_gets_new_stamps_grows_old() -> None:
     assert not gates(talk)["oracle age"][0]
 
 
-def proxied(**changes: object) -> Conversation:
+def proxied(until: int = 12, **changes: object) -> Conversation:
     """Chainlink says nothing at all; Coinbase trades every second from a minute before the opening."""
     talk = settings(families=("chainlink", "coinbase"), **changes)
     talk.at(-61).hear(posture(), account(), market())
-    for second in range(-60, 12):
+    for second in range(-60, until):
         talk.at(second + 0.2).hear(by("exchange", second, STRIKE, "coinbase"))
     return talk
 
@@ -126,9 +126,11 @@ def test_without_its_strike_a_window_may_be_judged_by_a_stand_in_on_paper() -> N
 
 
 def test_no_stand_in_speaks_while_the_strike_may_still_come() -> None:
-    talk = proxied()
+    talk = proxied(until=8)
     talk.at(9).hear(talk.book("up", 5_000), by("exchange", 8.9, STRIKE + 200, "coinbase"))
     assert not talk.got(SendOrder)
+    talk.at(10.1).hear(talk.book("up", 5_000), by("exchange", 10, STRIKE + 200, "coinbase"))
+    assert talk.got(SendOrder)
 
 
 def test_with_real_money_a_stand_in_is_refused() -> None:

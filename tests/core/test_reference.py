@@ -262,6 +262,8 @@ def test_the_best_ranked_route_speaks_while_it_is_fresh() -> None:
     fresh.add(int((START_S + 100) * SECOND), 8, int((10_000 + 100) * SECOND))
     assert route_of(by_routes(101, chainlink=fresh, rtds=fresh)) == "chainlink"
     assert route_of(by_routes(101, polybolt=fresh, rtds=fresh)) == "polybolt"
+    slower = buffer((97, 5), (98, 6))
+    assert route_of(by_routes(101, chainlink=slower, rtds=fresh)) == "chainlink"
     assert route_of(by_routes(101, chainlink=old, rtds=fresh)) == "rtds"
     assert route_of(by_routes(101, ("chainlink",), chainlink=fresh, rtds=fresh)) == "rtds"
 

@@ -212,11 +212,14 @@ class Trio:
             )
         )
 
-    def second(self, second: int, values: Mapping[str, int | None]) -> None:
-        """Everybody's ticks of one second, a second after it, then heartbeats."""
+    def second(
+        self, second: int, values: Mapping[str, int | None], *, other: Mapping[str, int] | None = None
+    ) -> None:
+        """Everybody's ticks of one second, a second after it, then heartbeats; ``other``: the TWAP's."""
         self.talk.at(second + 1)
-        for route, value in values.items():
-            for kind in ("spot", "twap60"):
+        for route in values:
+            for kind, told in (("spot", values), ("twap60", other or values)):
+                value = told[route]
                 if value is not None:
                     stamp_ns = (START_S + second) * SECOND
                     tick = Tick(asset="btc", kind=kind, route=route, observed_ns=stamp_ns, e18=str(value))
@@ -316,6 +319,40 @@ def test_the_rule_lifts_only_what_it_set_and_only_after_it_watched() -> None:
     other.talk.hear(posture("no-new-orders"))
     other.run(0, 30)
     assert not other.asked()
+
+
+def test_one_contradicted_series_holds_all_new_orders() -> None:
+    trio = Trio()
+    trio.run(0, 20)
+    for second in range(21, 30):
+        right = dict.fromkeys(ORDER, trio.path(second))
+        trio.second(second, right | {"rtds": right["rtds"] + 12 * E18}, other=right)
+    assert {series.kind for series in trio.talk.state.routes.holds} == {"spot"}
+    assert trio.asked()[:1] == ["no-new-orders"]
+
+
+def test_one_frozen_series_holds_its_asset_and_no_more() -> None:
+    trio = Trio()
+    trio.run(0, 20)
+    for second in range(21, 45):
+        trio.second(second, dict.fromkeys(ORDER), other=dict.fromkeys(ORDER, trio.path(second)))
+    assert {series.kind for series in trio.talk.state.routes.holds} == {"spot"}
+    assert not trio.asked()
+    trio.talk.hear(trio.talk.book("up", 5_000))
+    gates = {gate.name: gate for gate in trio.talk.got(PublishVerdict)[-1].verdict.gates}
+    assert gates["oracle routes"].value.startswith("spot frozen")
+
+
+def test_after_a_restart_the_rule_watches_before_it_lifts() -> None:
+    """The posture is the rule's own, from before; that all is well has to be seen first."""
+    trio = Trio()
+    held = posture("no-new-orders")
+    trio.talk.hear(type(held)(posture="no-new-orders", reason="", who="routes", since_ns=0))
+    trio.run(0, 6)
+    assert 0 < len(trio.audits()) <= 2 * HOLD_SECONDS
+    assert not trio.asked()
+    trio.run(7, 12)
+    assert trio.asked()[:1] == ["trading"]
 
 
 def test_when_nothing_moves_on_any_route_no_new_orders() -> None:
