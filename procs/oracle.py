@@ -90,6 +90,7 @@ class Feed:
         self._burst = Burst()
         self._seen: dict[str, PriceBuffer] = {}
         self._repeated: dict[str, int] = {}
+        self._filling = False
         watched = sorted({key for line in route.lines for key in line.watched})
         limit_ns = int(self._watch.tick_stale_s * SECOND)
         self._ages = {key: process.watch(key, limit_ns) for key in watched}
@@ -146,9 +147,14 @@ class Feed:
                     self._over.set()
                 return
             except DataStale:
-                if not any(other.up for other in self.lines if other is not one):
+                if not self._another_speaks(one):
                     raise
                 self.process.count("lines_made_anew")
+
+    def _another_speaks(self, one: OpenLine) -> bool:
+        """Whether another line brought data lately; that it is connected says nothing."""
+        since_ns = self.process.clock.mono_ns() - one.link.silence.dead_ns
+        return any(other.link.silence.last_any_ns > since_ns for other in self.lines if other is not one)
 
     def _opened(self, line: Line) -> OpenLine:
         silence = Silence(
@@ -175,7 +181,8 @@ class Feed:
     def _greet(self, one: OpenLine) -> list[str]:
         """A new connection: a new conversation, and whatever the old one missed."""
         one.conversation = one.line.converse()
-        if self.route.back_fill is not None:
+        if self.route.back_fill is not None and not self._filling:
+            self._filling = True
             self.process.spawn(self._back_fill(), name="back-fill")
         return one.conversation.opening()
 
@@ -267,6 +274,12 @@ class Feed:
 
     async def _back_fill(self) -> None:
         """Ask for the seconds that were missed while no line was open."""
+        try:
+            await self._fill_in()
+        finally:
+            self._filling = False
+
+    async def _fill_in(self) -> None:
         back_fill = self.route.back_fill
         assert back_fill is not None
         now_ns = self.process.clock.wall_ns()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import EXIT_STALE
 from common.messages import (
     AccountReport,
     OraclesReport,
@@ -144,7 +145,7 @@ async def test_one_origin_of_several_may_freeze_unnoticed_by_the_price(
     """Data Streams is read from every origin; what one already brought is no news from another."""
     role = "oracle-chainlink"
     async with loopback(
-        tmp_path, free_port, ("chainlink",), (role,), watch__tick_stale_s=4, watch__tick_dead_s=60
+        tmp_path, free_port, ("chainlink",), (role,), watch__tick_stale_s=4, watch__tick_dead_s=10
     ) as stage:
 
         async def both() -> bool:
@@ -173,6 +174,13 @@ async def test_one_origin_of_several_may_freeze_unnoticed_by_the_price(
         await until(both, 20, "both are connected again")
         assert await stage.counter(role, "ticks.same") > 0
         assert not await holes(stage)
+        await stage.faults({"kind": "freeze", "channel": "chainlink"})
+
+        async def ended() -> bool:
+            return stage.processes[role].poll() is not None
+
+        await until(ended, 60, "when every origin stays mute the process ends, to be started anew")
+        assert stage.processes[role].returncode == EXIT_STALE
 
 
 async def test_lost_frames_are_counted_by_their_numbers(tmp_path: Path, free_port: int) -> None:
