@@ -34,7 +34,7 @@ ROLE = "oracle-rtds"
 KILLS = 5
 MEDIAN_LIMIT_S = 0.3
 MAX_LIMIT_S = 0.6
-ROUNDS = 8
+ROUNDS = 3
 """Whatever else the machine does only lengthens a silence: a round over the limits is measured again."""
 CALM_S = 0.5
 """How long the feed runs undisturbed between a repair and the next kill."""
