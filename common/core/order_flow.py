@@ -6,7 +6,7 @@ nothing here reads a clock, sends or stores. When a commit fails the shell keeps
 
 import msgspec
 
-from common.core import passport, risk
+from common.core import passport, risk, route_rule
 from common.core.account import cash_usd6, day_pnl_usd6, loss_streak, reservations, utc_day
 from common.core.matching import worst_case_usd6
 from common.core.moment import Moment
@@ -39,8 +39,6 @@ from common.messages import Alert, MarketState, OrderState, PostureState, Submit
 from common.units import MILLISECOND, SECOND, price4_text
 
 OWN_NAME = "executor"
-ROUTES = "routes"
-"""Who asks when posture follows from the oracle routes (``common.core.route_rule``)."""
 KEEP_MARKETS_NS = 3600 * SECOND
 _STRIKE_IS_THE_STRATEGISTS_PART = passport.Strike(1, "spot", "", 0, 0)
 
@@ -231,7 +229,7 @@ def _refused_by_risk(state: State, submit: Submit, worst_usd6: int, moment: Mome
 
 def _posture_asked(state: State, posture: PostureState, request_id: str) -> Result:
     now = state.posture
-    if posture.who == ROUTES and not _routes_may(now, posture):
+    if posture.who == route_rule.WHO and not _routes_may(now, posture):
         return state, [Refuse("posture", f"{now.posture} by {now.who} is not the routes' to change")]
     if (now.posture, now.reason, now.who) == (
         posture.posture,
@@ -249,7 +247,7 @@ def _posture_asked(state: State, posture: PostureState, request_id: str) -> Resu
 def _routes_may(now: PostureState, asked: PostureState) -> bool:
     """The rule of the oracle routes only tightens, and lifts nothing but what it set itself."""
     if asked.posture == "trading":
-        return now.posture == "no-new-orders" and now.who == ROUTES
+        return now.posture == "no-new-orders" and now.who == route_rule.WHO
     return asked.posture == "no-new-orders" and now.posture == "trading"
 
 
