@@ -183,7 +183,8 @@ class Feed:
         one.conversation = one.line.converse()
         if self.route.back_fill is not None and not self._filling:
             self._filling = True
-            self.process.spawn(self._back_fill(), name="back-fill")
+            # Now, before the new connection brings anything: its first tick would hide what came before it.
+            self.process.spawn(self._back_fill(self._missed_since()), name="back-fill")
         return one.conversation.opening()
 
     def _on_frame(self, one: OpenLine, frame: str | bytes, recv_ns: int, mono_ns: int) -> None:
@@ -272,21 +273,28 @@ class Feed:
             ts_recv_ns=recv_ns,
         )
 
-    async def _back_fill(self) -> None:
+    def _missed_since(self) -> dict[str, int]:
+        """From when each series may lack observations."""
+        now_ns = self.process.clock.wall_ns()
+        since: dict[str, int] = {}
+        for key in self.route.series:
+            latest = self._seen[key].latest() if key in self._seen else None
+            first_ns = latest.observed_ns + SECOND if latest else now_ns - FIRST_BACK_FILL_NS
+            since[key] = max(first_ns, now_ns - HISTORY_NS)
+        return since
+
+    async def _back_fill(self, since: dict[str, int]) -> None:
         """Ask for the seconds that were missed while no line was open."""
         try:
-            await self._fill_in()
+            await self._fill_in(since)
         finally:
             self._filling = False
 
-    async def _fill_in(self) -> None:
+    async def _fill_in(self, since: dict[str, int]) -> None:
         back_fill = self.route.back_fill
         assert back_fill is not None
         now_ns = self.process.clock.wall_ns()
-        for key in self.route.series:
-            latest = self._seen[key].latest() if key in self._seen else None
-            since_ns = latest.observed_ns + SECOND if latest else now_ns - FIRST_BACK_FILL_NS
-            since_ns = max(since_ns, now_ns - HISTORY_NS)
+        for key, since_ns in since.items():
             if since_ns >= now_ns:
                 continue
             try:
