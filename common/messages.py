@@ -199,7 +199,7 @@ class RouteAudit(Body, frozen=True, tag="routes"):
     second_ns: int
     """The oracle second that was judged."""
     state: RouteState
-    """The worst that matters: ``diverged``, then ``frozen`` (all routes), else the worst route."""
+    """That of the worst route; whether it stops orders is in ``hold``."""
     routes: tuple[RouteView, ...]
     seconds: dict[str, int]
     """How many judged seconds had which state, since the start."""
