@@ -24,6 +24,8 @@ Posture = Literal["trading", "no-new-orders", "paused", "halted"]
 BookStatus = Literal["live", "waiting", "resync", "closed"]
 ProcessState = Literal["starting", "ready", "degraded", "disabled", "stopping"]
 OrderStatus = Literal["working", "filled", "partial", "killed", "refused"]
+TradeStatus = Literal["matched", "mined", "retrying", "confirmed", "failed"]
+"""Where a trade is on its way onto the chain; only ``confirmed`` and ``failed`` are final."""
 
 
 class Body(msgspec.Struct, frozen=True, tag_field="t", kw_only=True):
@@ -246,6 +248,8 @@ class OrderState(Body, frozen=True, tag="order"):
     created_ns: int
     updated_ns: int
     basis: Basis = "settlement"
+    unknown: str = ""
+    """Why its fate is not known, while it is not; empty when it is, or is awaited in the ordinary way."""
 
 
 class Fill(Body, frozen=True, tag="fill"):
@@ -262,6 +266,8 @@ class Fill(Body, frozen=True, tag="fill"):
     cost_usd6: int
     fee_usd6: int
     at_ns: int
+    status: TradeStatus = "confirmed"
+    """A failed trade was booked and unbooked: its shares never came."""
 
 
 class PositionState(Body, frozen=True, tag="position"):
@@ -280,6 +286,8 @@ class PositionState(Body, frozen=True, tag="position"):
     payout_usd6: int = 0
     pnl_usd6: int = 0
     basis: Basis = "settlement"
+    redeemed: str = ""
+    """What shows that the payout reached the wallet; empty while it has not, and always on paper."""
 
 
 class PostureState(Body, frozen=True, tag="posture"):
@@ -308,6 +316,11 @@ class AccountState(Body, frozen=True, tag="account"):
     ledger_difference_usd6: int
     """What the ledger and an independent sum over orders, fills and payouts differ by: must be 0."""
     loss_streak: int = 0
+    redeemable_usd6: int = 0
+    """Won and not yet in the wallet."""
+    unknown_orders: int = 0
+    provisional_fills: int = 0
+    """Matched, but not yet final on the chain."""
 
 
 class Heartbeat(Body, frozen=True, tag="heartbeat"):

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from common.core.ledger import CASH, balances, difference
+from common.core.ledger import CASH, REDEEMABLE, balances, difference
 from common.core.order_state import Books, Settlement
 from common.core.portfolio import Reservation
 from common.messages import AccountState
@@ -27,9 +27,11 @@ def day_pnl_usd6(settlements: Iterable[Settlement], day: str) -> int:
 
 
 def loss_streak(settlements: Iterable[Settlement]) -> int:
-    """How many positions in a row, up to the newest, lost money."""
+    """How many positions in a row, up to the newest, lost money; one whose trades all failed is none."""
     streak = 0
     for one in settlements:
+        if not one.position.size6:
+            continue
         streak = streak + 1 if one.position.pnl_usd6 < 0 else 0
     return streak
 
@@ -60,19 +62,22 @@ def account_state(books: Books, mode: str, wall_ns: int, *, duplicate_orders: in
         realized_pnl_usd6=sum(held.pnl_usd6 for held in positions if held.settled),
         day=day,
         day_pnl_usd6=day_pnl_usd6(books.settlements, day),
-        fees_usd6=sum(fill.fee_usd6 for fill in books.fills),
+        fees_usd6=sum(fill.fee_usd6 for fill in books.fills if fill.status != "failed"),
         orders=len(books.orders),
         fills=len(books.fills),
         duplicate_orders=duplicate_orders,
         ledger_difference_usd6=ledger_difference(books)[0],
         loss_streak=loss_streak(books.settlements),
+        redeemable_usd6=balances(books.entries).get(REDEEMABLE, 0),
+        unknown_orders=sum(bool(order.state.unknown) for order in books.orders.values()),
+        provisional_fills=sum(fill.status not in ("confirmed", "failed") for fill in books.fills),
     )
 
 
 def ledger_difference(books: Books) -> tuple[int, str]:
     """By how much the ledger departs from the facts (1e-6 $), and a sentence naming where."""
     settled = [one.position for one in books.settlements]
-    off = difference(books.entries, books.fills, settled, books.bankroll_usd6)
+    off = difference(books.entries, books.fills, settled, books.bankroll_usd6, live=books.live)
     if not off.usd6:
         return 0, ""
     entry = "a missing entry" if off.entry_number is None else f"entry {off.entry_number}"
@@ -84,6 +89,8 @@ def broken_sums(books: Books) -> str:
     by_order: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     by_position: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for fill in books.fills:
+        if fill.status == "failed":
+            continue
         for sums in (by_order[fill.order_id], by_position[fill.window, fill.outcome]):
             sums[0] += fill.size6
             sums[1] += fill.cost_usd6

@@ -1,8 +1,9 @@
 """Double-entry book-keeping in 1e-6 $, and its proof against an independent sum.
 
-An entry whose lines do not sum to zero cannot exist. Debits are positive: ``cash``, ``fees`` and
-``positions:<window>:<outcome>`` grow with them, ``capital`` and ``pnl`` are negative when they are in our
-favour. ``pnl`` is before fees; ``fees`` is all that was ever paid. Never stores anything.
+An entry whose lines do not sum to zero cannot exist. Debits are positive: ``cash``, ``redeemable``, ``fees``
+and ``positions:<window>:<outcome>`` grow with them, ``capital`` and ``pnl`` are negative when they are in our
+favour. ``pnl`` is before fees; ``fees`` is all that was ever paid. ``redeemable`` is what real money won and
+is not yet in the wallet. Never stores anything.
 """
 
 from collections import defaultdict
@@ -14,11 +15,12 @@ import msgspec
 from common.errors import InvariantBroken
 from common.messages import Fill, Outcome, PositionState
 
-EntryKind = Literal["opening", "bought", "settled"]
+EntryKind = Literal["opening", "bought", "unbooked", "settled", "redeemed"]
 Origin = tuple[EntryKind, str]
 """What an entry says it comes from: its kind and its evidence."""
 
 CASH = "cash"
+REDEEMABLE = "redeemable"
 FEES = "fees"
 PNL = "pnl"
 CAPITAL = "capital"
@@ -87,19 +89,32 @@ def bought(number: int, fill: Fill) -> Entry:
     return Entry(number, fill.at_ns, "bought", lines, evidence=fill.trade_id, memo=fill.order_id)
 
 
-def settled(number: int, at_ns: int, position: PositionState) -> Entry:
+def unbooked(number: int, at_ns: int, fill: Fill) -> Entry:
+    """A fill that failed on the chain: everything it changed is taken back."""
+    lines = tuple(Line(line.account, -line.amount_usd6) for line in bought(number, fill).lines)
+    return Entry(number, at_ns, "unbooked", lines, evidence=fill.trade_id, memo=fill.order_id)
+
+
+def settled(number: int, at_ns: int, position: PositionState, payout_account: str = CASH) -> Entry:
     """A settled position: its cost becomes payout and result; raises InvariantBroken when it is open."""
     account = position_account(position.window, position.outcome)
     if not position.settled:
         raise InvariantBroken(f"{account} cannot be booked as settled: it is open")
     lines = (
-        Line(CASH, position.payout_usd6),
+        Line(payout_account, position.payout_usd6),
         Line(account, -position.cost_usd6),
         Line(PNL, position.cost_usd6 - position.payout_usd6),
     )
     return Entry(
         number, at_ns, "settled", lines, evidence=account, memo=f"official outcome {position.official}"
     )
+
+
+def redeemed(number: int, at_ns: int, position: PositionState) -> Entry:
+    """A payout that reached the wallet; ``position.redeemed`` says what shows it."""
+    account = position_account(position.window, position.outcome)
+    lines = (Line(CASH, position.payout_usd6), Line(REDEEMABLE, -position.payout_usd6))
+    return Entry(number, at_ns, "redeemed", lines, evidence=account, memo=position.redeemed)
 
 
 def balances(entries: Iterable[Entry]) -> dict[str, int]:
@@ -112,14 +127,20 @@ def balances(entries: Iterable[Entry]) -> dict[str, int]:
 
 
 def difference(
-    entries: Iterable[Entry], fills: Iterable[Fill], settlements: Iterable[PositionState], bankroll_usd6: int
+    entries: Iterable[Entry],
+    fills: Iterable[Fill],
+    settlements: Iterable[PositionState],
+    bankroll_usd6: int,
+    *,
+    live: bool = False,
 ) -> Difference:
     """Compare the ledger, entry by entry in its order, with what the facts say; names the first that is off.
 
     The facts are the bankroll, every fill once, and the official outcome of every settled position. Cost and
     payout of a settlement are summed anew from the fills: a position that was added up wrongly shows as well.
+    With real money a payout is owed (``redeemable``) until it is redeemed.
     """
-    expected = _facts(fills, settlements, bankroll_usd6)
+    expected = _facts(fills, settlements, bankroll_usd6, REDEEMABLE if live else CASH)
     for entry in entries:
         facts = expected.pop((entry.kind, entry.evidence), {})
         booked = balances([entry])
@@ -135,7 +156,7 @@ def difference(
 
 
 def _facts(
-    fills: Iterable[Fill], settlements: Iterable[PositionState], bankroll_usd6: int
+    fills: Iterable[Fill], settlements: Iterable[PositionState], bankroll_usd6: int, payout_account: str
 ) -> dict[Origin, dict[str, int]]:
     """What must have been booked, by origin, in the order of the facts."""
     expected: dict[Origin, dict[str, int]] = {
@@ -145,13 +166,19 @@ def _facts(
     costs: defaultdict[str, int] = defaultdict(int)
     for fill in fills:
         account = position_account(fill.window, fill.outcome)
+        spent = fill.cost_usd6 + fill.fee_usd6
+        paid = {account: fill.cost_usd6, FEES: fill.fee_usd6, CASH: -spent}
+        expected["bought", fill.trade_id] = paid
+        if fill.status == "failed":
+            expected["unbooked", fill.trade_id] = {name: -amount for name, amount in paid.items()}
+            continue
         shares[account] += fill.size6
         costs[account] += fill.cost_usd6
-        spent = fill.cost_usd6 + fill.fee_usd6
-        expected["bought", fill.trade_id] = {account: fill.cost_usd6, FEES: fill.fee_usd6, CASH: -spent}
     for position in settlements:
         account = position_account(position.window, position.outcome)
         payout = shares[account] if position.official == position.outcome else 0
         cost = costs[account]
-        expected["settled", account] = {account: -cost, CASH: payout, PNL: cost - payout}
+        expected["settled", account] = {account: -cost, payout_account: payout, PNL: cost - payout}
+        if position.redeemed:
+            expected["redeemed", account] = {CASH: payout, REDEEMABLE: -payout}
     return expected

@@ -6,43 +6,52 @@ nothing here reads a clock, sends or stores. When a commit fails the shell keeps
 
 import msgspec
 
-from common.core import passport, risk, route_rule
+from common.core import order_pursuit, order_trades, passport, risk, route_rule
 from common.core.account import cash_usd6, day_pnl_usd6, loss_streak, reservations, utc_day
+from common.core.holds import expire, halt, hold, shown_posture
 from common.core.matching import worst_case_usd6
 from common.core.moment import Moment
-from common.core.order_outcome import answered, killed, market_seen
+from common.core.order_outcome import answered, killed
+from common.core.order_settlement import market_seen, redeemed
 from common.core.order_state import (
     Accept,
     Answered,
     BookSeen,
+    CatchUp,
+    CaughtUp,
     CommitIntent,
     CommitPosture,
     Completeness,
     Effect,
     Event,
+    ForeignSeen,
+    HoldAsked,
     JournalFailed,
     LedgerChecked,
+    LookedUp,
     MarketSeen,
+    NewsSeen,
     Order,
     Place,
     PostureAsked,
     PublishOrder,
     PublishPosture,
-    RaiseAlert,
+    Redeemed,
     Refuse,
     Restarted,
+    Result,
     SecondPassed,
     State,
     Submitted,
+    TradeSeen,
+    commits_first,
 )
-from common.messages import Alert, MarketState, OrderState, PostureState, Submit
+from common.messages import MarketState, OrderState, PostureState, Submit
 from common.units import MILLISECOND, SECOND, price4_text
 
-OWN_NAME = "executor"
+ACCOUNT_HOLD = "account"
 KEEP_MARKETS_NS = 3600 * SECOND
 _STRIKE_IS_THE_STRATEGISTS_PART = passport.Strike(1, "spot", "", 0, 0)
-
-Result = tuple[State, list[Effect]]
 
 
 def step(state: State, event: Event, moment: Moment) -> Result:
@@ -61,6 +70,21 @@ def step(state: State, event: Event, moment: Moment) -> Result:
             return _submitted(state, event, moment)
         case Answered(intent_id, answer):
             return answered(state, intent_id, answer, moment)
+        case TradeSeen():
+            return _trade_seen(state, event, moment)
+        case NewsSeen(news):
+            return order_pursuit.news_seen(state, news, moment)
+        case ForeignSeen(what):
+            return order_trades.foreign_seen(state, what)
+        case LookedUp(intent_id, reading):
+            return order_pursuit.looked_up(state, intent_id, reading, moment)
+        case CaughtUp(problem):
+            why = f"the account's trades could not be read: {problem}" if problem else ""
+            return hold(state, ACCOUNT_HOLD, why, moment)
+        case HoldAsked(name, reason, for_ns):
+            return hold(state, name, reason, moment, for_ns=for_ns)
+        case Redeemed(window, outcome, evidence):
+            return redeemed(state, window, outcome, evidence, moment)
         case PostureAsked(posture, reason, who, request_id):
             asked = PostureState(posture=posture, reason=reason, who=who, since_ns=moment.wall_ns)
             return _posture_asked(state, asked, request_id)
@@ -69,12 +93,12 @@ def step(state: State, event: Event, moment: Moment) -> Result:
         case SecondPassed():
             return _second_passed(state, moment)
         case JournalFailed(text):
-            return _halted(
+            return halt(
                 state, f"the journal cannot be written: {text}", "journal-failed", moment, saved=False
             )
         case LedgerChecked(text):
             return (
-                _halted(state, f"the books do not add up: {text}", "ledger-difference", moment)
+                halt(state, f"the books do not add up: {text}", "ledger-difference", moment)
                 if text
                 else (state, [])
             )
@@ -125,10 +149,16 @@ def _submitted(state: State, event: Submitted, moment: Moment) -> Result:
         decided_ns=submit.decided_ns,
         cause=submit.cause,
         verdict_number=submit.verdict_number,
+        end_ns=market.end_ns,
+        fee=market.fee,
+        wire=event.wire,
     )
     books = msgspec.structs.replace(state.books, orders={**state.books.orders, submit.intent_id: order})
     times = (*(at for at in state.order_times_ns if moment.mono_ns - at < 60 * SECOND), moment.mono_ns)
-    return msgspec.structs.replace(state, books=books, order_times_ns=times), [
+    state = msgspec.structs.replace(state, books=books, order_times_ns=times)
+    if order.wire:
+        state = order_pursuit.begin(state, order, moment, in_flight=True)
+    return state, [
         CommitIntent(order, event.request_id),
         PublishOrder(order.state),
         Place(order, market),
@@ -156,6 +186,9 @@ def _refused_before_risk(
         return Refuse(
             "posture", f"{state.posture.posture} since {state.posture.who} said: {state.posture.reason}"
         )
+    if state.holds:
+        shown = shown_posture(state)
+        return Refuse("hold", f"no new orders at present ({shown.who}): {shown.reason}")
     if any(
         (o.state.window, o.strategy) == (submit.window, submit.strategy) for o in state.books.orders.values()
     ):
@@ -237,9 +270,10 @@ def _posture_asked(state: State, posture: PostureState, request_id: str) -> Resu
         posture.who,
     ) and state.posture_saved:
         return state, [Accept(now.posture, repeated=True)]
-    return msgspec.structs.replace(state, posture=posture, posture_saved=True), [
+    state = msgspec.structs.replace(state, posture=posture, posture_saved=True)
+    return state, [
         CommitPosture(posture, request_id),
-        PublishPosture(posture),
+        PublishPosture(shown_posture(state)),
         Accept(posture.posture),
     ]
 
@@ -251,27 +285,33 @@ def _routes_may(now: PostureState, asked: PostureState) -> bool:
     return asked.posture == "no-new-orders" and now.posture == "trading"
 
 
-def _halted(state: State, reason: str, code: str, moment: Moment, *, saved: bool = True) -> Result:
-    """Halt on our own account; said once, however often the cause is met."""
-    if state.posture.posture == "halted":
-        return state, []
-    posture = PostureState(posture="halted", reason=reason, who=OWN_NAME, since_ns=moment.wall_ns)
-    effects: list[Effect] = [CommitPosture(posture)] if saved else []
-    effects += [
-        PublishPosture(posture),
-        RaiseAlert(Alert(level="critical", code=code, text=f"halted: {reason}")),
-    ]
-    return msgspec.structs.replace(state, posture=posture, posture_saved=saved), effects
+def _trade_seen(state: State, event: TradeSeen, moment: Moment) -> Result:
+    state, effects = order_trades.trade_seen(state, event.trade, moment)
+    order = order_trades.order_of(state, event.trade.order_id)
+    if order is None or order.state.status != "working":
+        return state, effects
+    state, more = order_pursuit.conclude(state, order.state.intent_id, moment)
+    return state, commits_first([*effects, *more])
 
 
 def _restarted(state: State, moment: Moment) -> Result:
-    """Nothing fills without its commit, so what is still working was never matched: killed."""
+    """A paper order still working was never matched: killed. One with signed bytes may be anywhere."""
     effects: list[Effect] = []
     for intent_id, order in state.books.orders.items():
-        if order.state.status == "working":
-            state, more = killed(state, intent_id, "executor restarted before the match", moment)
-            effects += more
-    return state, effects
+        if order.state.status != "working":
+            continue
+        if order.wire:
+            why = "the executor restarted while it was open"
+            state = order_pursuit.begin(state, order, moment, in_flight=False, unknown=why)
+            continue
+        state, more = killed(state, intent_id, "executor restarted before the match", moment)
+        effects += more
+    if state.books.live:
+        state, more = hold(state, ACCOUNT_HOLD, "the account was not read since the start", moment)
+        effects += [*more, CatchUp(order_pursuit.unfinished_since_ns(state))]
+        state, more = order_pursuit.each_second(state, moment)
+        effects += more
+    return state, commits_first(effects)
 
 
 def _second_passed(state: State, moment: Moment) -> Result:
@@ -286,6 +326,11 @@ def _second_passed(state: State, moment: Moment) -> Result:
         tokens = {token for market in markets.values() for token in (market.token_up, market.token_down)}
         quotes = {token: quote for token, quote in state.quotes.items() if token in tokens}
         state = msgspec.structs.replace(state, markets=markets, quotes=quotes)
-    if state.posture_saved:
-        return state, []
-    return msgspec.structs.replace(state, posture_saved=True), [CommitPosture(state.posture)]
+    effects: list[Effect] = []
+    if not state.posture_saved:
+        state = msgspec.structs.replace(state, posture_saved=True)
+        effects.append(CommitPosture(state.posture))
+    for each in (expire, order_pursuit.each_second, order_trades.warn_of_stuck):
+        state, more = each(state, moment)
+        effects += more
+    return state, commits_first(effects)

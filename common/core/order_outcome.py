@@ -1,44 +1,42 @@
-"""What becomes of an order and of a position: the second half of the executor's state machine.
+"""What the venue's answer makes of an order: the paper venue's at once, the live venue's as far as it goes.
 
-Fill, kill and settlement each change order, position and ledger together, once.
+A paper fill changes order, position and ledger together, once; a live order that was taken is pursued.
 """
 
 import msgspec
 
-from common.core import ledger
+from common.core import ledger, order_pursuit
+from common.core.holds import halt, hold, stop_orders
 from common.core.moment import Moment
 from common.core.order_state import (
+    CheckAccount,
+    CommitEnd,
     CommitFills,
-    CommitKill,
-    CommitPosture,
-    CommitSettlement,
     DefiniteNo,
-    Effect,
     Matched,
     NotSent,
     Order,
     PublishFill,
     PublishOrder,
     PublishPosition,
-    PublishPosture,
     RaiseAlert,
-    Settlement,
+    Result,
     State,
+    Taken,
     Unknown,
     VenueAnswer,
-    VenueFill,
+    commits_first,
 )
-from common.core.portfolio import apply_fill, settle
+from common.core.portfolio import apply_fill
+from common.core.venue_facts import VenueFill
 from common.errors import InvariantBroken
-from common.messages import Alert, Fill, MarketState, OrderStatus, Outcome, PostureState
+from common.messages import Alert, Fill, OrderStatus
 from common.units import Price4, Size6, cost_usd6_ceil
 
 _SMALLEST_LOT6 = Size6(100)
 """The venue trades four decimals of shares: what is left of a stake below this many is not unfilled."""
-
-_OUTCOMES: tuple[Outcome, ...] = ("up", "down")
-
-Result = tuple[State, list[Effect]]
+VENUE_HOLD = "venue"
+CHECKS_HOLD = "checks"
 
 
 def answered(state: State, intent_id: str, answer: VenueAnswer, moment: Moment) -> Result:
@@ -53,83 +51,46 @@ def answered(state: State, intent_id: str, answer: VenueAnswer, moment: Moment) 
             return _filled(state, order, fills, moment)
         case Matched():
             return killed(state, intent_id, "the venue matched nothing", moment)
+        case Taken():
+            return order_pursuit.taken(state, order, answer, moment)
+        case DefiniteNo(text=text) | NotSent(text) if order.state.filled_size6:
+            why = f"told that it was not taken ({text}), and it has trades"
+            return order_pursuit.lost(state, order, why, moment)
         case DefiniteNo(code, text):
-            return killed(state, intent_id, f"{code}: {text}", moment)
+            state, effects = killed(state, intent_id, f"{code}: {text}", moment)
+            state, more = _consequences(state, order, answer, moment)
+            return state, commits_first([*effects, *more])
         case NotSent(text):
             return killed(state, intent_id, f"not sent: {text}", moment)
         case Unknown(text):
-            return state, [
-                RaiseAlert(
-                    Alert(
-                        level="critical",
-                        code="order-unknown",
-                        text=f"the fate of {intent_id} is unknown ({text}); its window stays blocked",
-                    )
-                )
-            ]
+            return order_pursuit.lost(state, order, text, moment)
 
 
 def killed(state: State, intent_id: str, reason: str, moment: Moment) -> Result:
     """End a working order without a fill: its reservation is released."""
     order = _ended(state.books.orders[intent_id], "killed", reason, (), moment)
     books = msgspec.structs.replace(state.books, orders={**state.books.orders, intent_id: order})
-    return msgspec.structs.replace(state, books=books), [CommitKill(order), PublishOrder(order.state)]
+    pursuits = {key: each for key, each in state.pursuits.items() if key != intent_id}
+    state = msgspec.structs.replace(state, books=books, pursuits=pursuits)
+    return state, [CommitEnd(order), PublishOrder(order.state)]
 
 
-def market_seen(state: State, market: MarketState, moment: Moment) -> Result:
-    """Remember the market; settle what is held in it once it has ended and its official outcome is known."""
-    held = state.markets.get(market.window)
-    if held is not None and held.outcome is not None and market.outcome is None:
-        market = msgspec.structs.replace(market, outcome=held.outcome, closed=True)
-    if market != held:
-        state = msgspec.structs.replace(state, markets={**state.markets, market.window: market})
-    if market.outcome is None:
-        return state, []
-    ended = [
-        position
-        for outcome in _OUTCOMES
-        if (position := state.books.positions.get((market.window, outcome)))
-        and moment.wall_ns >= position.end_ns
-    ]
-    if any(position.settled and position.official != market.outcome for position in ended):
-        return _contradicted(state, market, moment)
-    if _in_flight(state, market.window):
-        return state, []
-    commits: list[Effect] = []
-    published: list[Effect] = []
-    for position in ended:
-        if position.settled:
-            continue
-        books = state.books
-        settlement = Settlement(settle(position, market.outcome), moment.wall_ns)
-        entry = ledger.settled(len(books.entries) + 1, moment.wall_ns, settlement.position)
-        books = msgspec.structs.replace(
-            books,
-            positions={**books.positions, (position.window, position.outcome): settlement.position},
-            settlements=(*books.settlements, settlement),
-            entries=(*books.entries, entry),
-        )
-        state = msgspec.structs.replace(state, books=books)
-        commits.append(CommitSettlement(settlement, entry))
-        published.append(PublishPosition(settlement.position))
-    return state, commits + published
-
-
-def _in_flight(state: State, window: str) -> bool:
-    return any(o.state.status == "working" for o in state.books.orders.values() if o.state.window == window)
-
-
-def _contradicted(state: State, market: MarketState, moment: Moment) -> Result:
-    """An outcome that was paid out and is now another one: stop and let a person look."""
-    if state.posture.posture == "halted":
-        return state, []
-    reason = f"{market.window} was settled and is now called {market.outcome}: read its resolution"
-    posture = PostureState(posture="halted", reason=reason, who="executor", since_ns=moment.wall_ns)
-    return msgspec.structs.replace(state, posture=posture), [
-        CommitPosture(posture),
-        PublishPosture(posture),
-        RaiseAlert(Alert(level="critical", code="outcome-contradicted", text=f"halted: {reason}")),
-    ]
+def _consequences(state: State, order: Order, answer: DefiniteNo, moment: Moment) -> Result:
+    """What a refusal means for all the orders after it."""
+    said = f"{answer.code}: {answer.text}"
+    match answer.consequence:
+        case "wait":
+            return hold(state, VENUE_HOLD, said, moment, for_ns=answer.wait_ns)
+        case "check":
+            state, effects = hold(state, CHECKS_HOLD, said, moment)
+            alert = Alert(level="critical", code="order-refused", text=f"{order.state.intent_id}: {said}")
+            return state, [*effects, RaiseAlert(alert), CheckAccount()]
+        case "stop":
+            return halt(state, f"the venue refuses orders: {said}", "venue-refuses", moment)
+        case "fault":
+            return stop_orders(state, f"the venue refused a malformed order: {said}", "order-fault", moment)
+        case "none":
+            return state, []
 
 
 def _filled(state: State, order: Order, told: tuple[VenueFill, ...], moment: Moment) -> Result:
@@ -145,9 +106,6 @@ def _filled(state: State, order: Order, told: tuple[VenueFill, ...], moment: Mom
             f"order {asked.order_id} was filled for more, or dearer, than it asked: "
             "compare it with the venue's trades"
         )
-    market = state.markets.get(asked.window)
-    if market is None:
-        raise InvariantBroken(f"order {asked.order_id} was filled in {asked.window}, whose end is not known")
     fills = tuple(
         Fill(
             trade_id=fill.trade_id,
@@ -167,7 +125,7 @@ def _filled(state: State, order: Order, told: tuple[VenueFill, ...], moment: Mom
     books = state.books
     positions = dict(books.positions)
     for fill in fills:
-        positions = apply_fill(positions, fill, market.end_ns, asked.basis)
+        positions = apply_fill(positions, fill, order.end_ns, asked.basis)
     first = len(books.entries) + 1
     entries = tuple(ledger.bought(first + place, fill) for place, fill in enumerate(fills))
     whole = asked.stake_usd6 - spent < cost_usd6_ceil(Price4(asked.limit4), _SMALLEST_LOT6)

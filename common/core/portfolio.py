@@ -42,20 +42,7 @@ def apply_fill(
     Raises InvariantBroken when the position is settled or belongs to another token.
     """
     key = (fill.window, fill.outcome)
-    held = positions.get(key)
-    if held is None:
-        held = PositionState(
-            window=fill.window,
-            asset=fill.asset,
-            token=fill.token,
-            outcome=fill.outcome,
-            size6=0,
-            cost_usd6=0,
-            fee_usd6=0,
-            end_ns=end_ns,
-            settled=False,
-            basis=basis,
-        )
+    held = positions.get(key) or empty_position(fill, end_ns, basis)
     if held.settled:
         raise InvariantBroken(
             f"trade {fill.trade_id} buys {fill.outcome} in {fill.window}, which is settled already: "
@@ -73,6 +60,32 @@ def apply_fill(
         fee_usd6=held.fee_usd6 + fill.fee_usd6,
     )
     return {**positions, key: grown}
+
+
+def empty_position(fill: Fill, end_ns: int, basis: Basis = "settlement") -> PositionState:
+    """The position a first fill is added to."""
+    return PositionState(
+        window=fill.window,
+        asset=fill.asset,
+        token=fill.token,
+        outcome=fill.outcome,
+        size6=0,
+        cost_usd6=0,
+        fee_usd6=0,
+        end_ns=end_ns,
+        settled=False,
+        basis=basis,
+    )
+
+
+def take_back(position: PositionState, fill: Fill) -> PositionState:
+    """The position without a fill that was part of it and failed on the chain."""
+    return msgspec.structs.replace(
+        position,
+        size6=position.size6 - fill.size6,
+        cost_usd6=position.cost_usd6 - fill.cost_usd6,
+        fee_usd6=position.fee_usd6 - fill.fee_usd6,
+    )
 
 
 def settle(position: PositionState, official: Outcome) -> PositionState:

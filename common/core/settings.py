@@ -43,3 +43,14 @@ class RiskLimits(msgspec.Struct, frozen=True):
     max_loss_streak: int = 8
     max_orders_per_minute: int = 12
     min_balance_usd6: int = 0
+
+
+class OrderSettings(msgspec.Struct, frozen=True):
+    """How long the fate of a live order may stay open, and when its absence is believed."""
+
+    ask_after_ns: int = 2_000_000_000
+    """An order whose answer or trades have not come by then is asked for."""
+    absent_after_ns: int = 30_000_000_000
+    """The venue not knowing an order counts only this long after nothing of it can be on its way."""
+    unknown_hold_ns: int = 10_000_000_000
+    """An order of unknown fate stops all new ones after this."""

@@ -18,23 +18,25 @@ from common.core.ledger import Entry, Line
 from common.core.order_state import (
     Books,
     Commit,
+    CommitEnd,
     CommitFills,
     CommitIntent,
-    CommitKill,
     CommitPosture,
+    CommitRedemption,
     CommitSettlement,
+    CommitTrade,
     Order,
     Settlement,
 )
 from common.errors import DependencyMissing, InvariantBroken
-from common.messages import Accepted, Answer, Fill, OrderState, PositionState, PostureState
+from common.messages import Accepted, Answer, FeeSchedule, Fill, OrderState, PositionState, PostureState
 from common.store import journal_schema
 
 KEEP_ANSWERS_NS = 24 * 3600 * 1_000_000_000
 """Requests expire after seconds; a day of answers is more than any caller can still repeat."""
 
 _ORDER_FIELDS = OrderState.__struct_fields__
-_ORDER_EXTRAS = ("strategy", "worst_usd6", "decided_ns", "cause", "verdict_number")
+_ORDER_EXTRAS = ("strategy", "worst_usd6", "decided_ns", "cause", "verdict_number", "end_ns", "wire")
 _FILL_FIELDS = Fill.__struct_fields__
 _POSITION_FIELDS = PositionState.__struct_fields__
 _POSTURE_FIELDS = PostureState.__struct_fields__
@@ -98,6 +100,7 @@ class Journal:
                 ),
                 entries=self._entries(),
                 bankroll_usd6=account[1],
+                live=account[0] == "live",
             )
             return Recovered(account[0], books, _struct(posture[0], PostureState))
 
@@ -127,8 +130,12 @@ class Journal:
                         _add_order(connection, commit)
                     case CommitFills():
                         _add_fills(connection, commit)
-                    case CommitKill():
+                    case CommitEnd():
                         _finish_order(connection, commit.order)
+                    case CommitTrade():
+                        _change_fill(connection, commit)
+                    case CommitRedemption():
+                        _redeem(connection, commit)
                     case CommitSettlement():
                         _settle(connection, commit)
                     case CommitPosture():
@@ -248,12 +255,15 @@ def _translated(path: Path, verb: str) -> Iterator[None]:
 
 def _add_order(connection: sqlite3.Connection, commit: CommitIntent) -> None:
     state = commit.order.state
-    _insert(connection, "orders", _fields(state, _ORDER_FIELDS) | _fields(commit.order, _ORDER_EXTRAS))
+    fee = msgspec.msgpack.encode(commit.order.fee)
+    row = _fields(state, _ORDER_FIELDS) | _fields(commit.order, _ORDER_EXTRAS) | {"fee": fee}
+    _insert(connection, "orders", row)
     _insert_answer(connection, commit.request_id, Accepted(order_id=state.order_id), state.created_ns)
 
 
 def _add_fills(connection: sqlite3.Connection, commit: CommitFills) -> None:
-    _finish_order(connection, commit.order)
+    # A live order may trade after it was taken for decided; a paper order cannot.
+    _update_order(connection, commit.order, " AND (status = 'working' OR wire <> x'')")
     for fill in commit.fills:
         _insert(connection, "fills", _fields(fill, _FILL_FIELDS))
     position = commit.position
@@ -268,11 +278,32 @@ def _add_fills(connection: sqlite3.Connection, commit: CommitFills) -> None:
     _insert_entries(connection, commit.entries)
 
 
+def _change_fill(connection: sqlite3.Connection, commit: CommitTrade) -> None:
+    fill, position = commit.fill, commit.position
+    changed = connection.execute(
+        "UPDATE fills SET status = ? WHERE trade_id = ?", (fill.status, fill.trade_id)
+    ).rowcount
+    if commit.entries:
+        _update_order(connection, commit.order)
+        changed += connection.execute(
+            "UPDATE positions SET size6 = ?, cost_usd6 = ?, fee_usd6 = ? "
+            "WHERE window = ? AND outcome = ? AND settled = 0",
+            (position.size6, position.cost_usd6, position.fee_usd6, position.window, position.outcome),
+        ).rowcount
+        _insert_entries(connection, commit.entries)
+    if changed != 1 + bool(commit.entries):
+        raise InvariantBroken(f"journal: trade {fill.trade_id} or its open position is not there")
+
+
 def _finish_order(connection: sqlite3.Connection, order: Order) -> None:
+    _update_order(connection, order, " AND status = 'working'")
+
+
+def _update_order(connection: sqlite3.Connection, order: Order, condition: str = "") -> None:
     state = order.state
     changed = connection.execute(
         "UPDATE orders SET status = ?, reason = ?, filled_size6 = ?, cost_usd6 = ?, fee_usd6 = ?, "
-        "updated_ns = ? WHERE order_id = ? AND status = 'working'",
+        f"updated_ns = ? WHERE order_id = ?{condition}",
         (
             state.status,
             state.reason,
@@ -303,6 +334,18 @@ def _settle(connection: sqlite3.Connection, commit: CommitSettlement) -> None:
     ).rowcount
     if changed != 1:
         raise InvariantBroken(f"journal: {position.window} {position.outcome} is not an open position")
+    _insert_entries(connection, (commit.entry,))
+
+
+def _redeem(connection: sqlite3.Connection, commit: CommitRedemption) -> None:
+    position = commit.position
+    changed = connection.execute(
+        "UPDATE positions SET redeemed = ? "
+        "WHERE window = ? AND outcome = ? AND settled = 1 AND redeemed = ''",
+        (position.redeemed, position.window, position.outcome),
+    ).rowcount
+    if changed != 1:
+        raise InvariantBroken(f"journal: {position.window} {position.outcome} is not owed to us any more")
     _insert_entries(connection, (commit.entry,))
 
 
@@ -357,4 +400,7 @@ def _order(row: sqlite3.Row) -> Order:
         decided_ns=row["decided_ns"],
         cause=row["cause"],
         verdict_number=row["verdict_number"],
+        end_ns=row["end_ns"],
+        fee=msgspec.msgpack.decode(row["fee"], type=FeeSchedule | None),
+        wire=row["wire"],
     )

@@ -4,7 +4,7 @@ import sqlite3
 
 from common.errors import DependencyMissing, InvariantBroken
 
-VERSION = 2
+VERSION = 3
 APPLICATION_ID = 0x4C414747
 """Marks the file as ours, so that no other database is ever taken for a journal."""
 
@@ -96,17 +96,45 @@ CREATE TABLE answers (
     at_ns INTEGER NOT NULL
 );
 """
+_OF_A_FILL = (
+    "trade_id",
+    "order_id",
+    "window",
+    "asset",
+    "token",
+    "outcome",
+    "price4",
+    "size6",
+    "cost_usd6",
+    "fee_usd6",
+    "at_ns",
+)
+"""What of a fill never changes; only its way onto the chain does."""
 _STEPS = {
     # What a trade was judged by: since version 2 a stand-in for the settling stream may trade on paper.
     1: "".join(
         f"ALTER TABLE {table} ADD COLUMN basis TEXT NOT NULL DEFAULT 'settlement';\n"
         for table in ("orders", "positions")
     ),
+    # Live orders: the signed bytes, what their fees and settlement need, the way of a trade onto the chain.
+    2: (
+        "ALTER TABLE orders ADD COLUMN unknown TEXT NOT NULL DEFAULT '';\n"
+        "ALTER TABLE orders ADD COLUMN end_ns INTEGER NOT NULL DEFAULT 0;\n"
+        "ALTER TABLE orders ADD COLUMN fee BLOB NOT NULL DEFAULT x'c0';\n"
+        "ALTER TABLE orders ADD COLUMN wire BLOB NOT NULL DEFAULT x'';\n"
+        "ALTER TABLE fills ADD COLUMN status TEXT NOT NULL DEFAULT 'confirmed';\n"
+        "ALTER TABLE positions ADD COLUMN redeemed TEXT NOT NULL DEFAULT '';\n"
+        "DROP TRIGGER IF EXISTS fills_no_update;\n"
+        "CREATE TRIGGER fills_only_status BEFORE UPDATE ON fills WHEN "
+        + " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in _OF_A_FILL)
+        + " OR OLD.status IN ('confirmed', 'failed') "
+        "BEGIN SELECT RAISE(ABORT, 'fills: UPDATE is not allowed'); END;\n"
+    ),
 }
 """What turns the tables of each earlier version into those of the next."""
 
-_APPEND_ONLY = ("account", "fills", "postures", "entries", "entry_lines")
-_NEVER_DELETED = (*_APPEND_ONLY, "orders", "positions")
+_APPEND_ONLY = ("account", "postures", "entries", "entry_lines")
+_NEVER_DELETED = (*_APPEND_ONLY, "orders", "positions", "fills")
 
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:

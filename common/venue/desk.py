@@ -4,7 +4,10 @@ Owns the running state and keeps it equal to the journal. Decides nothing, and n
 what is committed.
 """
 
+from collections.abc import Callable
+
 from common.core.account import account_state, broken_sums
+from common.core.holds import shown_posture
 from common.core.moment import Moment
 from common.core.order_flow import step
 from common.core.order_state import (
@@ -12,13 +15,20 @@ from common.core.order_state import (
     Answered,
     Books,
     BookSeen,
+    CancelOrder,
+    CatchUp,
+    CaughtUp,
+    CheckAccount,
     Commit,
     CommitIntent,
     Completeness,
     Effect,
     Event,
+    ForeignSeen,
     JournalFailed,
     LedgerChecked,
+    LookedUp,
+    LookUp,
     MarketSeen,
     Order,
     Place,
@@ -32,7 +42,9 @@ from common.core.order_state import (
     SecondPassed,
     State,
     Submitted,
+    TradeSeen,
 )
+from common.core.venue_facts import Unread
 from common.errors import CallRefused, CallTimedOut, DependencyMissing, InvariantBroken
 from common.messages import (
     Accepted,
@@ -70,14 +82,23 @@ PROOF_NS = 300 * MILLISECOND
 class Desk:
     """The running executor: the state, its journal and its venue, changed by ``advance`` alone."""
 
-    def __init__(self, process: Process, journal: Journal, state: State) -> None:
+    def __init__(
+        self,
+        process: Process,
+        journal: Journal,
+        state: State,
+        venue: OrderPort | None = None,
+        check_account: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``venue``: where orders go, the paper venue when none; ``check_account``: look at it anew."""
         self.process = process
         self.journal = journal
         self.state = state
-        self.venue: OrderPort = PaperVenue(
+        self.venue: OrderPort = venue or PaperVenue(
             process.clock, self.look, max_fill_age_ns=int(process.config.paper.max_fill_age_s * SECOND)
         )
-        self._unwritten: dict[str, Answered] = {}
+        self._check_account = check_account
+        self._unwritten: list[Event] = []
         self._published: dict[str, int] = {}
         self._account: AccountState | None = None
         self._summed: Books | None = None
@@ -119,13 +140,20 @@ class Desk:
     async def submit(self, command: Command, request: Request) -> Answer:
         """Answer a submit; a new order only begins on a book that is proven now."""
         assert isinstance(command, Submit)
-        event = Submitted(command, request.id, self.venue.order_id(command))
+        event = Submitted(command, request.id, "")
         if self._would_begin(event) and not self.process.stopping.is_set():
             unproven = await self._unproven(command)
             if unproven:
                 return self._noted(Refused(code="book-unproven", text=unproven))
+            prepared = self.venue.prepare(command, self.state.markets[command.window])
+            if isinstance(prepared, Refuse):
+                return self._noted(Refused(code=prepared.code, text=prepared.text))
+            event = Submitted(command, request.id, prepared.order_id, prepared.wire)
         if self.process.stopping.is_set():
             return Refused(code="stopping", text="the executor is stopping")
+        if not event.order_id and self._would_begin(event):
+            # What stood in its way went while nobody looked: the next try is for the caller to make.
+            return Refused(code="busy", text="decided upon while things changed; ask again")
         # Decided anew: much may have happened while books was asked.
         return self._decide(event)
 
@@ -148,7 +176,7 @@ class Desk:
         orders = sorted((order.state for order in books.orders.values()), key=lambda order: order.created_ns)
         return AccountReport(
             account=self.account(),
-            posture=self.state.posture,
+            posture=shown_posture(self.state),
             positions=(*settled, *held),
             orders=tuple(orders[-REPORTED_ORDERS:]),
         )
@@ -168,14 +196,14 @@ class Desk:
 
     def second(self, number: int) -> None:
         """What has to happen without anybody asking."""
-        events: list[Event] = [*self._unwritten.values(), SecondPassed()]
+        events: list[Event] = [*self._unwritten, SecondPassed()]
         if number % LEDGER_CHECK_S == 0:
             events.append(LedgerChecked(broken_sums(self.state.books)))
         for event in events:
             try:
                 self.advance(event)
-                if isinstance(event, Answered):
-                    self._unwritten.pop(event.intent_id, None)
+                if event in self._unwritten:
+                    self._unwritten.remove(event)
             except DependencyMissing as error:
                 self.process.log.warning("journal_failing", problem=str(error))
         try:
@@ -197,7 +225,7 @@ class Desk:
     def publish_everything(self) -> None:
         """Say after a start what is still of interest."""
         now = self.process.clock.wall_ns()
-        self._carry_out([PublishPosture(self.state.posture)])
+        self._carry_out([PublishPosture(shown_posture(self.state))])
         books = self.state.books
         recent = {one.position.window for one in books.settlements if now - one.at_ns < KEEP_PUBLISHED_NS}
         recent |= {position.window for position in books.positions.values() if not position.settled}
@@ -280,6 +308,14 @@ class Desk:
                     self.process.publisher.publish(f"alert.{alert.code}", alert)
                 case Place(order, market):
                     self.process.spawn(self._place(order, market), name=f"place {order.state.intent_id}")
+                case LookUp(order):
+                    self.process.spawn(self._look_up(order), name=f"look up {order.state.intent_id}")
+                case CatchUp(since_ns):
+                    self.process.spawn(self._catch_up(since_ns), name="catch up")
+                case CancelOrder(order):
+                    self.process.spawn(self.venue.cancel(order), name=f"cancel {order.state.intent_id}")
+                case CheckAccount():
+                    self._check_account()
                 case Accept(text, order_id, repeated):
                     answer = Accepted(text=text, order_id=order_id, repeated=repeated)
                 case Refuse(code, text):
@@ -289,11 +325,29 @@ class Desk:
         return answer
 
     async def _place(self, order: Order, market: MarketState) -> None:
-        told = Answered(order.state.intent_id, await self.venue.place(order, market))
+        self.tell(Answered(order.state.intent_id, await self.venue.place(order, market)))
+
+    async def _look_up(self, order: Order) -> None:
+        self.tell(LookedUp(order.state.intent_id, await self.venue.look_up(order)))
+
+    async def _catch_up(self, since_ns: int) -> None:
+        own = [order.state.order_id for order in self.state.books.orders.values()]
+        activity = await self.venue.trades_since(since_ns, own)
+        if isinstance(activity, Unread):
+            self.tell(CaughtUp(activity.text))
+            return
+        for trade in activity.trades:
+            self.tell(TradeSeen(trade))
+        for what in activity.foreign:
+            self.tell(ForeignSeen(what))
+        self.tell(CaughtUp())
+
+    def tell(self, event: Event) -> None:
+        """Advance by what the venue said; what the journal cannot take now is told again each second."""
         try:
-            self.advance(told)
+            self.advance(event)
         except DependencyMissing:
-            self._unwritten[told.intent_id] = told
+            self._unwritten.append(event)
 
     def _publish(self, topic: str, body: OrderState | PositionState) -> None:
         self._published[topic] = self.process.clock.wall_ns()

@@ -4,15 +4,17 @@ Never looks at the book before the delay is over, and never at anything but the 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from common.core.moment import Moment
 from common.core.order_state import NotSent, Order, VenueAnswer
 from common.core.paper_fill import decide, paper_order_id
+from common.core.venue_facts import Absent, Reading
 from common.messages import BookState, MarketState, OrderState, Submit
 from common.runtime.clock import Clock
 from common.units import SECOND
+from common.venue.port import Activity, Prepared
 
 
 class View(NamedTuple):
@@ -33,9 +35,9 @@ class PaperVenue:
         self._look = look
         self._max_fill_age_ns = max_fill_age_ns
 
-    def order_id(self, submit: Submit) -> str:
-        """A hash of the intent: the same after every restart."""
-        return paper_order_id(submit.intent_id)
+    def prepare(self, submit: Submit, market: MarketState) -> Prepared:
+        """The id is a hash of the intent, the same after every restart; there are no bytes to send."""
+        return Prepared(paper_order_id(submit.intent_id))
 
     async def place(self, order: Order, market: MarketState) -> VenueAnswer:
         """Wait out the taker delay, then fill from the book of that moment or kill with the reason."""
@@ -53,3 +55,14 @@ class PaperVenue:
             max_age_ns=self._max_fill_age_ns,
             moment=Moment(self._clock.wall_ns(), self._clock.mono_ns()),
         )
+
+    async def look_up(self, order: Order) -> Reading:
+        """A paper order is decided by ``place`` or was never matched."""
+        return Absent()
+
+    async def trades_since(self, since_ns: int, own: Sequence[str]) -> Activity:
+        """A paper account has no trades but those ``place`` told."""
+        return Activity(())
+
+    async def cancel(self, order: Order) -> None:
+        """A paper order never rests."""

@@ -1,15 +1,29 @@
 """The order port: what the executor needs from a venue, and nothing more.
 
-An answer is one of four: matched, a definite no, not sent, unknown. An adapter never turns "I do not know"
-into a no, and never sends an order twice.
+A reply is matched, taken, a definite no, not sent, or unknown. An adapter never turns "I do not know" into a
+no, never sends an order twice, and tells an absence only when everything was asked and answered.
 """
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-from common.core.order_state import DefiniteNo, Matched, NotSent, Order, Unknown, VenueAnswer, VenueFill
+from common.core.order_state import Order, Refuse, VenueAnswer
+from common.core.venue_facts import Reading, Unread, VenueTrade
 from common.messages import MarketState, Submit
 
-__all__ = ["DefiniteNo", "Matched", "NotSent", "OrderPort", "Unknown", "VenueAnswer", "VenueFill"]
+
+class Prepared(NamedTuple):
+    """An order as it would be sent: its id at the venue and all the bytes that may ever be sent for it."""
+
+    order_id: str
+    wire: bytes = b""
+
+
+class Activity(NamedTuple):
+    """The account's trades of a span of time, in full; ``foreign`` names those of others' orders."""
+
+    trades: tuple[VenueTrade, ...]
+    foreign: tuple[str, ...] = ()
 
 
 class OrderPort(Protocol):
@@ -19,8 +33,17 @@ class OrderPort(Protocol):
     def mode(self) -> str:
         """``paper`` or ``live``; a journal belongs to one mode."""
 
-    def order_id(self, submit: Submit) -> str:
-        """The id the order will have at the venue, known before it is sent and the same each time."""
+    def prepare(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
+        """Make the order of a wish without sending anything; refuses what the venue could not take."""
 
     async def place(self, order: Order, market: MarketState) -> VenueAnswer:
         """Send one journalled fill-and-kill buy; what became of it. Never raises for a venue's no."""
+
+    async def look_up(self, order: Order) -> Reading:
+        """Ask what became of an order: its record, the open orders and its trades, all in full or Unread."""
+
+    async def trades_since(self, since_ns: int, own: Sequence[str]) -> Activity | Unread:
+        """All trades of the account matched since then; ``own`` are the order ids that are ours."""
+
+    async def cancel(self, order: Order) -> None:
+        """Take an order back, if it still rests; whether it did is for ``look_up`` to say."""

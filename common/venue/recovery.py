@@ -6,7 +6,7 @@ from pathlib import Path
 import structlog
 
 from common.core import ledger
-from common.core.order_flow import OWN_NAME
+from common.core.holds import OWN_NAME
 from common.core.order_state import State
 from common.errors import DependencyMissing
 from common.messages import PostureState

@@ -20,10 +20,10 @@ from common.core.order_state import (
     Refuse,
     State,
     Submitted,
-    VenueFill,
 )
 from common.core.paper_fill import paper_order_id
 from common.core.settings import RiskLimits, StrategySettings
+from common.core.venue_facts import VenueFill
 from common.messages import BookState, Outcome, Submit
 from common.units import SECOND
 from conversation import DOWN, START_S, UP, WINDOW, Conversation, market, posture

@@ -11,9 +11,9 @@ from common.core.order_state import (
     Accept,
     Answered,
     BookSeen,
+    CommitEnd,
     CommitFills,
     CommitIntent,
-    CommitKill,
     CommitPosture,
     CommitSettlement,
     Completeness,
@@ -34,6 +34,7 @@ from common.core.order_state import (
     Restarted,
     SecondPassed,
     Settlement,
+    Taken,
     Unknown,
     VenueAnswer,
 )
@@ -231,7 +232,7 @@ def test_an_order_filled_to_the_last_lot_is_filled() -> None:
 def test_a_no_kills_and_releases_the_money(answer: VenueAnswer, reason: str) -> None:
     play = Playbook().opened()
     play.submit()
-    assert kinds([*play.hear(Answered(INTENT, answer))]) == ["CommitKill", "PublishOrder"]
+    assert kinds([*play.hear(Answered(INTENT, answer))]) == ["CommitEnd", "PublishOrder"]
     assert (play.order().state.status, play.order().state.reason) == ("killed", reason)
     assert reservations(play.state.books) == ()
     assert cash_usd6(play.state.books) == BANKROLL
@@ -240,13 +241,15 @@ def test_a_no_kills_and_releases_the_money(answer: VenueAnswer, reason: str) -> 
 def test_unknown_is_not_failed() -> None:
     play = Playbook().opened()
     play.submit()
-    (alert,) = play.hear(Answered(INTENT, Unknown("timed out")))
-    assert isinstance(alert, RaiseAlert)
-    assert play.order().state.status == "working"
+    effects = play.hear(Answered(INTENT, Unknown("timed out")))
+    assert kinds([*effects]) == ["PublishOrder", "RaiseAlert", "LookUp"]
+    assert (play.order().state.status, play.order().state.unknown) == ("working", "timed out")
     assert len(reservations(play.state.books)) == 1
 
 
-@pytest.mark.parametrize("again", [Matched((fill(),)), DefiniteNo("no-match", ""), Unknown("")])
+@pytest.mark.parametrize(
+    "again", [Matched((fill(),)), DefiniteNo("no-match", ""), Unknown(""), Taken("matched")]
+)
 def test_a_decided_order_is_not_decided_again(again: VenueAnswer) -> None:
     play = Playbook().opened().bought()
     before = play.state
@@ -310,7 +313,7 @@ def test_an_outcome_that_changes_after_the_payout_halts_once() -> None:
 def test_a_restart_kills_what_was_working_exactly_once() -> None:
     play = Playbook().opened()
     play.submit()
-    assert kinds([*play.hear(Restarted())]) == ["CommitKill", "PublishOrder"]
+    assert kinds([*play.hear(Restarted())]) == ["CommitEnd", "PublishOrder"]
     assert play.order().state.reason == "executor restarted before the match"
     assert play.hear(Restarted()) == []
     assert cash_usd6(play.state.books) == BANKROLL
@@ -390,7 +393,6 @@ EVENTS = st.sampled_from(
         "submit down",
         "match",
         "no",
-        "unknown",
         "outcome",
         "second",
         "restart",
@@ -414,8 +416,8 @@ def test_whatever_happens_the_books_add_up_and_nothing_happens_twice(
                 play.submit()
             case "submit down":
                 play.submit("down")
-            case "match" | "no" | "unknown" if INTENT in play.state.books.orders:
-                answers = {"match": Matched((fill(),)), "no": DefiniteNo("no", ""), "unknown": Unknown("")}
+            case "match" | "no" if INTENT in play.state.books.orders:
+                answers = {"match": Matched((fill(),)), "no": DefiniteNo("no", "")}
                 play.hear(Answered(INTENT, answers[what]))
             case "outcome":
                 play.hear(MarketSeen(market(outcome="up")))
@@ -429,11 +431,11 @@ def test_whatever_happens_the_books_add_up_and_nothing_happens_twice(
                 play.hear(PostureAsked("halted" if what == "halt" else "trading", "", "operator"))
         assert broken_sums(play.state.books) == ""
     assert len(play.got(CommitIntent)) == len(play.got(Place)) == len(play.state.books.orders) <= 1
-    ends = len(play.got(CommitFills)) + len(play.got(CommitKill))
+    ends = len(play.got(CommitFills)) + len(play.got(CommitEnd))
     assert ends == sum(order.state.status != "working" for order in play.state.books.orders.values())
     assert len(play.got(CommitSettlement)) == len(play.state.books.settlements) <= 1
     assert len(play.got(PublishFill)) == len(play.state.books.fills)
-    assert not play.got(RaiseAlert) or all("unknown" in alert.alert.code for alert in play.got(RaiseAlert))
+    assert not play.got(RaiseAlert)
     assert len(play.got(PublishOrder)) == len(play.state.books.orders) + ends
     assert len(play.got(PublishPosture)) == len(play.got(CommitPosture))
     assert all(refusal.text for refusal in play.got(Refuse))

@@ -14,9 +14,9 @@ import pytest
 
 from common.core import ledger
 from common.core.order_state import (
+    CommitEnd,
     CommitFills,
     CommitIntent,
-    CommitKill,
     CommitPosture,
     CommitSettlement,
     Order,
@@ -176,7 +176,7 @@ TWICE: list[Callable[[Journal], None]] = [
     lambda j: j.commit(CommitIntent(order(), "r-9")),
     lambda j: j.commit(CommitIntent(order(order_id="other", intent_id=f"{WINDOW}/down/lag"), "r-9")),
     lambda j: j.commit(CommitFills(filled(fill(2)), (fill(2),), held(fill(2)), (ledger.bought(9, fill(2)),))),
-    lambda j: j.commit(CommitKill(order("killed"))),
+    lambda j: j.commit(CommitEnd(order("killed"))),
     lambda j: j.open_account("paper", 5, ledger.opening(9, 1, 5), POSTURE),
 ]
 

@@ -68,4 +68,4 @@ async def test_an_unknown_delay_sends_nothing() -> None:
 def test_the_order_id_is_the_intents() -> None:
     venue = PaperVenue(SystemClock(), lambda _: pytest.fail("looked"), max_fill_age_ns=1)
     assert venue.mode == "paper"
-    assert venue.order_id(Playbook().wish()) == paper_order_id(f"{WINDOW}/up/lag")
+    assert venue.prepare(Playbook().wish(), market()).order_id == paper_order_id(f"{WINDOW}/up/lag")
