@@ -23,6 +23,7 @@ OutcomeSource = Literal["gamma", "data-api", "clob"]
 Posture = Literal["trading", "no-new-orders", "paused", "halted"]
 BookStatus = Literal["live", "waiting", "resync", "closed"]
 ProcessState = Literal["starting", "ready", "degraded", "disabled", "stopping"]
+CheckState = Literal["ok", "warning", "failed", "skipped"]
 OrderStatus = Literal["working", "filled", "partial", "killed", "refused"]
 TradeStatus = Literal["matched", "mined", "retrying", "confirmed", "failed"]
 """Where a trade is on its way onto the chain; only ``confirmed`` and ``failed`` are final."""
@@ -385,6 +386,16 @@ class ProveBook(Body, frozen=True, tag="prove?"):
     token: str
 
 
+class ReadChecks(Body, frozen=True, tag="checks?"):
+    """Command to the executor: the start-up checks; ``anew`` runs them first."""
+
+    anew: bool = False
+
+
+class ReadWallet(Body, frozen=True, tag="wallet?"):
+    """Command to the executor, which alone has the keys: ask the venue for the account's balance."""
+
+
 class SourceCount(msgspec.Struct, frozen=True):
     """How one subscriber saw one publisher's numbering."""
 
@@ -483,6 +494,31 @@ class AccountReport(Body, frozen=True, tag="account-report"):
     orders: tuple[OrderState, ...]
 
 
+class CheckResult(msgspec.Struct, frozen=True):
+    """One start-up check: what was found, in one line, and the one thing that mends it."""
+
+    name: str
+    state: CheckState
+    text: str
+    fix: str = ""
+
+
+class ChecksReport(Body, frozen=True, tag="checks"):
+    """Answer to ReadChecks."""
+
+    at_ns: int
+    """Wall instant at which they ended; 0 while they have not."""
+    results: tuple[CheckResult, ...]
+
+
+class WalletReport(Body, frozen=True, tag="wallet"):
+    """Answer to ReadWallet."""
+
+    balance_usd6: int | None
+    """Collateral by the venue's word; None where it could not be asked, as on paper."""
+    text: str = ""
+
+
 class Accepted(Body, frozen=True, tag="accepted"):
     """The command was carried out, or had been before; ``repeated`` says which."""
 
@@ -514,9 +550,30 @@ Published = (
     | Alert
 )
 Command = (
-    Status | TakeSnapshot | Why | FollowWindows | SetPosture | ReadAccount | ReadOracles | ProveBook | Submit
+    Status
+    | TakeSnapshot
+    | Why
+    | FollowWindows
+    | SetPosture
+    | ReadAccount
+    | ReadOracles
+    | ProveBook
+    | ReadChecks
+    | ReadWallet
+    | Submit
 )
-Answer = StatusReport | Snapshot | WhyReport | AccountReport | OraclesReport | BookProof | Accepted | Refused
+Answer = (
+    StatusReport
+    | Snapshot
+    | WhyReport
+    | AccountReport
+    | OraclesReport
+    | BookProof
+    | ChecksReport
+    | WalletReport
+    | Accepted
+    | Refused
+)
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
