@@ -28,7 +28,9 @@ def start(process: Process) -> Desk:
     """Recover: read the journal, kill what was left working, prove the books, obey the marker."""
     state_dir = process.paths.state_dir
     try:
-        journal = open_journal(process.paths.journal_file, now_wall_ns=process.clock.wall_ns())
+        journal = open_journal(
+            process.paths.journal_file(process.config.mode), now_wall_ns=process.clock.wall_ns()
+        )
         desk = Desk(process, journal, recover(journal, process.config, process.clock, process.log))
     except InvariantBroken as error:
         leave_marker(state_dir, str(error))

@@ -1,6 +1,6 @@
 """The configuration: a TOML file and LAGGARD_* variables, checked whole, every problem told at once.
 
-The only module that knows pydantic. Decisions get integers from ``strategy_settings`` and ``risk_limits``.
+Decisions get integers from ``strategy_settings``, ``risk_limits`` and ``order_settings``.
 """
 
 import difflib
@@ -8,207 +8,50 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from common.core.settings import RiskLimits, StrategySettings
+from common.core.settings import OrderSettings, RiskLimits, StrategySettings
 from common.errors import ConfigError
-from common.messages import RouteName
+from common.runtime.config_sections import (
+    Chainlink,
+    Exchanges,
+    Log,
+    Markets,
+    Oracles,
+    Orders,
+    Paper,
+    PathNames,
+    Risk,
+    Section,
+    Strategy,
+    Venue,
+    Wallet,
+    Watch,
+)
 from common.runtime.paths import default_config_file
-from common.units import SECOND, NotANumber, ppm_of_percent_exact, price4_exact, usd6_exact
+from common.units import SECOND, ppm_of_percent_exact, price4_exact, usd6_exact
 
 PREFIX = "LAGGARD_"
 ALIASES = {"ORACLES": "oracles.routes"}
 """Short names of variables that are set often."""
-PLAIN_VARIABLES = {"CONFIG", "SIM", "STATE_DIR", "RUN_DIR"}
+PLAIN_VARIABLES = {"CONFIG", "SIM", "STATE_DIR", "RUN_DIR", "PRIVATE_KEY", "KEYSTORE_PASSWORD"}
 """LAGGARD_* names that are not configuration keys."""
 
 
-def _money(text: str) -> str:
-    try:
-        amount = usd6_exact(text)
-    except NotANumber as error:
-        raise ValueError(str(error)) from None
-    if amount < 0:
-        raise ValueError("must be dollars, not negative, with at most six decimals")
-    return text
-
-
-def _price(text: str) -> str:
-    try:
-        price = price4_exact(text)
-    except NotANumber as error:
-        raise ValueError(str(error)) from None
-    if not 0 < price < 10_000:
-        raise ValueError("must be a token price between 0 and 1")
-    return text
-
-
-def _percent(text: str) -> str:
-    try:
-        ppm = ppm_of_percent_exact(text)
-    except NotANumber as error:
-        raise ValueError(str(error)) from None
-    if not 0 <= ppm <= 1_000_000:
-        raise ValueError("must be between 0 and 100 percent, with at most four decimals")
-    return text
-
-
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"names {', '.join(twice)} twice")
-    return names
-
-
-Money = Annotated[str, AfterValidator(_money)]
-Price = Annotated[str, AfterValidator(_price)]
-Percent = Annotated[str, AfterValidator(_percent)]
-Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
-Kind = Literal["spot", "twap30", "twap60", "binance"]
-Exchange = Literal["coinbase", "kraken", "binance"]
-Family = Literal["chainlink", "coinbase", "kraken", "binance"]
-FeedId = Annotated[str, Field(pattern=r"^[a-z0-9]+/(spot|twap30|twap60)=0x[0-9a-fA-F]{64}$")]
-WebSocketUrl = Annotated[str, Field(pattern=r"^wss?://")]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Markets(_Section):
-    """Which windows to look for."""
-
-    assets: tuple[Literal["btc", "eth", "sol", "xrp"], ...] = ("btc", "eth", "sol", "xrp")
-    cadence: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}[smh]$")] = "15m"
-    """The window label of the venue's slugs."""
-    lookahead_s: Seconds = 900
-    """How far ahead a window may open and still be followed."""
-    poll_s: Seconds = 5
-
-
-class Venue(_Section):
-    """Where the venue is."""
-
-    rtds_url: WebSocketUrl = "wss://ws-live-data.polymarket.com"
-    polybolt_url: WebSocketUrl = "wss://ws-live-v2.polymarket.com/ws"
-    clob_ws_url: WebSocketUrl = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
-    clob_url: HttpUrl = "https://clob.polymarket.com"
-    gamma_url: HttpUrl = "https://gamma-api.polymarket.com"
-    data_url: HttpUrl = "https://data-api.polymarket.com"
-
-
-class Oracles(_Section):
-    """Which price routes to run, best first, and which of their series must never fall silent."""
-
-    routes: Annotated[tuple[RouteName, ...], AfterValidator(_distinct), Field(min_length=1)] = (
-        "chainlink",
-        "polybolt",
-        "rtds",
-        "exchange",
-    )
-    """Order is rank; LAGGARD_ORACLES=chainlink,polybolt says the same."""
-    kinds: tuple[Kind, ...] = ("spot", "twap30", "twap60", "binance")
-    watched: tuple[Kind, ...] = ("spot", "twap60")
-    max_divergence_percent: Percent = "0.005"
-    """Two routes whose values of one second differ by more than this contradict each other."""
-
-
-class Chainlink(_Section):
-    """Chainlink Data Streams."""
-
-    ws_url: WebSocketUrl = "wss://ws.dataengine.chain.link"
-    rest_url: HttpUrl = "https://api.dataengine.chain.link"
-    feeds: tuple[FeedId, ...] = ()
-    """More feeds than the built-in ones, or others in their place: ``eth/twap60=0x0002...``."""
-
-
-class Exchanges(_Section):
-    """Public tickers: early warning beside the oracle, never what settles."""
-
-    names: Annotated[tuple[Exchange, ...], AfterValidator(_distinct)] = ("coinbase", "kraken", "binance")
-    coinbase_url: WebSocketUrl = "wss://ws-feed.exchange.coinbase.com"
-    kraken_url: WebSocketUrl = "wss://ws.kraken.com/v2"
-    binance_url: WebSocketUrl = "wss://stream.binance.com:9443/ws"
-
-
-class Strategy(_Section):
-    """The rule; see docs/decisions/0004 for what the move is measured with."""
-
-    min_move_percent: Percent = "0.07"
-    min_time_left_s: Annotated[float, Field(ge=0, le=86_400 * 7)] = 300
-    max_price: Price = "0.62"
-    stake_usd: Money = "10"
-    families: Annotated[tuple[Family, ...], AfterValidator(_distinct)] = ("chainlink",)
-    """Best first; every one but chainlink is a stand-in that does not settle, for paper trading only."""
-    max_tick_age_s: Seconds = 5
-    max_book_age_s: Seconds = 10
-    order_life_s: Seconds = 2
-
-
-class Risk(_Section):
-    """Limits; the worst case counts."""
-
-    max_stake_usd: Money = "25"
-    max_window_usd: Money = "25"
-    max_asset_usd: Money = "100"
-    max_direction_usd: Money = "150"
-    max_positions: Annotated[int, Field(ge=1, le=1000)] = 16
-    max_daily_loss_usd: Money = "150"
-    max_loss_streak: Annotated[int, Field(ge=1)] = 8
-    max_orders_per_minute: Annotated[int, Field(ge=1)] = 12
-    min_balance_usd: Money = "0"
-
-
-class Paper(_Section):
-    """The paper account."""
-
-    bankroll_usd: Money = "1000"
-    max_fill_age_s: Seconds = 5
-    """A paper order never fills on a book whose data is older than this."""
-
-
-class Watch(_Section):
-    """When silence means trouble."""
-
-    tick_stale_s: Seconds = 20
-    """A watched series silent for this long makes its connection be made anew."""
-    tick_dead_s: Seconds = 120
-    """All watched series silent for this long, though connected, end the process (75)."""
-    book_quiet_s: Seconds = 5
-    """The book of a running window unchanged for this long is compared with the venue's REST copy."""
-    book_stale_s: Seconds = 30
-    book_dead_s: Seconds = 180
-    discovery_stale_s: Seconds = 120
-
-
-class PathNames(_Section):
-    """Where state and sockets are; default: the XDG directories."""
-
-    state_dir: str | None = None
-    run_dir: str | None = None
-    credentials_dir: str | None = None
-    """One file a route: polybolt.json, chainlink.json, each 0600."""
-
-
-class Log(_Section):
-    """How much the processes say."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-
-
-class Config(_Section):
+class Config(Section):
     """Everything that can be configured."""
 
-    mode: Literal["paper"] = "paper"
+    mode: Literal["paper", "live"] = "paper"
     markets: Markets = Markets()
     venue: Venue = Venue()
     oracles: Oracles = Oracles()
     chainlink: Chainlink = Chainlink()
     exchanges: Exchanges = Exchanges()
+    wallet: Wallet = Wallet()
     strategy: Strategy = Strategy()
+    orders: Orders = Orders()
     risk: Risk = Risk()
     paper: Paper = Paper()
     watch: Watch = Watch()
@@ -229,6 +72,15 @@ class Config(_Section):
             max_tick_age_ns=_ns(rule.max_tick_age_s),
             max_book_age_ns=_ns(rule.max_book_age_s),
             order_life_ns=_ns(rule.order_life_s),
+            live=self.mode == "live",
+        )
+
+    def order_settings(self) -> OrderSettings:
+        """The patience with live orders in integers."""
+        return OrderSettings(
+            ask_after_ns=_ns(self.orders.ask_after_s),
+            absent_after_ns=_ns(self.orders.absent_after_s),
+            unknown_hold_ns=_ns(self.orders.unknown_hold_s),
         )
 
     def risk_limits(self) -> RiskLimits:
@@ -271,9 +123,30 @@ def load_with_origins(
         config = Config.model_validate(values)
     except ValidationError as error:
         problems += [_problem(detail, origins) for detail in error.errors()]
+    if config is not None and config.mode == "live":
+        problems += _live_problems(config)
     if config is None or problems:
         raise ConfigError(problems)
     return config, {key: origins.get(key, "default") for key in known_keys()}
+
+
+def _live_problems(config: Config) -> list[str]:
+    """What paper trading may leave open and real money may not."""
+    wallet, problems = config.wallet, []
+    if wallet.kind != "eoa" and not wallet.address:
+        problems.append(
+            f"wallet.address is missing: a {wallet.kind} wallet is not the key; write the address that holds "
+            "the money (laggard check tells what the key owns)"
+        )
+    if wallet.session_key and wallet.kind != "deposit":
+        problems.append(
+            'wallet.session_key: session keys exist for deposit wallets only; wallet.kind = "deposit"'
+        )
+    if config.strategy.families != ("chainlink",):
+        problems.append(
+            'strategy.families: real money is judged by the settling stream alone; families = ["chainlink"]'
+        )
+    return problems
 
 
 def known_keys() -> list[str]:

@@ -23,10 +23,9 @@ class Paths:
         directory = self.named_credentials_dir or default_config_file().parent / "credentials"
         return directory / f"{route}.json"
 
-    @property
-    def journal_file(self) -> Path:
-        """The executor's journal."""
-        return self.state_dir / "journal.sqlite"
+    def journal_file(self, mode: str) -> Path:
+        """The executor's journal: one for each mode, so that play and real money never share a file."""
+        return self.state_dir / ("journal.sqlite" if mode == "paper" else f"journal-{mode}.sqlite")
 
     @property
     def tape_dir(self) -> Path:

@@ -20,7 +20,7 @@ from common.feeds.oracle.route import Conversation, Disabled, Item, Line, Route
 from common.messages import Tick
 from common.runtime.clock import ManualClock
 from common.runtime.config import Config, load_config
-from common.runtime.config import Exchange as ExchangeName
+from common.runtime.config_sections import Exchange as ExchangeName
 from common.runtime.paths import make_paths
 from common.units import E18, MILLISECOND, SECOND
 from tests.feeds.wire import NOW_MS, NOW_NS, mutilated, text

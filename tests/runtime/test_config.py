@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from common.core.settings import RiskLimits, StrategySettings
+from common.core.settings import OrderSettings, RiskLimits, StrategySettings
 from common.errors import ConfigError
 from common.runtime.config import Config, known_keys, load_config, load_with_origins, value_of
+from common.units import SECOND
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -27,12 +28,13 @@ def test_the_defaults_are_the_defaults_of_the_core(tmp_path: Path) -> None:
     assert config == Config()
     assert config.strategy_settings() == StrategySettings()
     assert config.risk_limits() == RiskLimits()
+    assert config.order_settings() == OrderSettings()
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     path = written(
         tmp_path,
-        'mode = "live"\n[strategy]\nmax_price = "1.2"\nmax_prize = "0.5"\n[risk]\nmax_stake_usd = "-1"\n'
+        'mode = "real"\n[strategy]\nmax_price = "1.2"\nmax_prize = "0.5"\n[risk]\nmax_stake_usd = "-1"\n'
         "[watch]\ntick_stale_s = 0\n[stratgy]\nx = 1\n",
     )
     problems = problems_of(path, {"LAGGARD_STRATEGY__STAKE": "5", "LAGGARD_PAPER__BANKROLL_USD": "much"})
@@ -184,3 +186,31 @@ def test_a_feed_id_is_checked() -> None:
     assert load_config(None, {"LAGGARD_CHAINLINK__FEEDS": good}).chainlink.feeds == (good,)
     with pytest.raises(ConfigError):
         load_config(None, {"LAGGARD_CHAINLINK__FEEDS": "eth/twap60=0x12"})
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "wallet.address is missing"),
+        ('[wallet]\nkind = "safe"\nsession_key = true\naddress = "0x' + "1" * 40 + '"', "session keys"),
+        ('[wallet]\nkind = "eoa"\n[strategy]\nfamilies = ["chainlink", "kraken"]', "settling stream alone"),
+        ('[wallet]\nkind = "eoa"\naddress = "0x12"', "wallet.address"),
+    ],
+)
+def test_real_money_leaves_less_open(tmp_path: Path, text: str, word: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(f'mode = "live"\n{text}\n')
+    with pytest.raises(ConfigError, match=word):
+        load_config(file, {})
+    if "0x12" not in text:
+        file.write_text(text)
+        assert load_config(file, {}).mode == "paper"
+
+
+def test_real_money_reaches_the_decisions(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('mode = "live"\n[wallet]\nkind = "eoa"\n[orders]\nabsent_after_s = 40\n')
+    config = load_config(file, {})
+    assert config.strategy_settings().live
+    assert not Config().strategy_settings().live
+    assert config.order_settings().absent_after_ns == 40 * SECOND

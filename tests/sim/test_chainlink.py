@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from common.feeds.oracle.chainlink_report import Report, decode_report, parse_frame
-from common.runtime.config import Chainlink
+from common.runtime.config_sections import Chainlink
 from common.sim.oracle.chainlink_dialect import full_report, report_object, sim_feed_ids
 from oracle_clients import ACCESS, CLIENT_ID, FEEDS, binary, report, rest, signed, streams
 from stage import EXCHANGE, SPOT, START_S, Client, eventually, observed, stage

@@ -19,8 +19,8 @@ from common.feeds.oracle.price_fields import Control
 from common.feeds.oracle.route import Line, Route
 from common.messages import Tick
 from common.runtime.clock import SystemClock
-from common.runtime.config import Exchange as ExchangeName
 from common.runtime.config import load_config
+from common.runtime.config_sections import Exchange as ExchangeName
 from common.runtime.paths import make_paths
 from common.sim.oracle import exchange_channel
 from common.sim.oracle.exchange_dialect import DIALECTS, Dialect, Print

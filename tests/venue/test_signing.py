@@ -174,7 +174,21 @@ def test_every_order_is_the_official_clients(
     signable = encode_typed_data(full_message=standard)
     assert digest == keccak(b"\x19\x01" + signable.header + signable.body)
     signed = SignedOrder(
-        builder=BYTES32_ZERO, expiration=0, maker=maker, maker_amount=maker6, metadata=BYTES32_ZERO, order_type="FAK", post_only=False, salt=salt, side=side, signature=theirs, signature_type=fields.signature_type, signer=signs_as, taker_amount=taker6, timestamp=stamp, token_id=str(token)
+        builder=BYTES32_ZERO,
+        expiration=0,
+        maker=maker,
+        maker_amount=maker6,
+        metadata=BYTES32_ZERO,
+        order_type="FAK",
+        post_only=False,
+        salt=salt,
+        side=side,
+        signature=theirs,
+        signature_type=fields.signature_type,
+        signer=signs_as,
+        taker_amount=taker6,
+        timestamp=stamp,
+        token_id=str(token),
     )
     _, payload = build_post_order_request(signed, owner_api_key="owner-key")
     body = order_body(fields, signature, "owner-key", side, "FAK")

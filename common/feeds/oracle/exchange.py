@@ -26,7 +26,8 @@ from common.feeds.oracle.price_fields import (
 from common.feeds.oracle.route import Disabled, Item, Line, Route, series_key
 from common.messages import RouteName, Tick
 from common.runtime.clock import Clock
-from common.runtime.config import Config, Exchange
+from common.runtime.config import Config
+from common.runtime.config_sections import Exchange
 from common.runtime.paths import Paths
 from common.units import MILLISECOND, SECOND, ceil_div
 
