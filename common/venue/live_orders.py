@@ -1,0 +1,113 @@
+"""The live venue as the executor's order port: signs, sends once, and says what is certain.
+
+The hot path is ours alone: integer amounts, hand-encoded digest, a warm connection. The official client is
+behind ``AccountReads``: records, trades and cancellations. Never sends anything twice.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from common.core.order_amounts import AmountsRefused, buy_amounts
+from common.core.order_state import NotSent, Order, Refuse, Unknown, VenueAnswer
+from common.core.venue_facts import Reading, Unread
+from common.messages import MarketState, Submit
+from common.runtime.clock import Clock
+from common.units import MILLISECOND, SECOND
+from common.venue.clob import order_line
+from common.venue.clob.order_line import OrderLine
+from common.venue.clob.order_request import SALT_LIMIT, Account, OrderHead, sign_buy
+from common.venue.clob.replies import classify, rate_limit
+from common.venue.port import Activity, Prepared
+from common.venue.signing.contracts import EXCHANGES
+
+
+class AccountReads(Protocol):
+    """What the venue can be asked about the account; see ``common.venue.live``."""
+
+    async def look_up(self, order_id: str, token_id: str, since_ns: int) -> Reading:
+        """One order: record, open orders and trades, in full or Unread."""
+
+    async def trades_since(self, after_ns: int, own: Sequence[str]) -> Activity | Unread:
+        """All trades of the account, in full or Unread."""
+
+    async def cancel(self, order_id: str) -> None:
+        """Ask to take an order back; raises nothing for a no."""
+
+
+class LiveVenue:
+    """An OrderPort whose orders are real."""
+
+    mode = "live"
+
+    def __init__(
+        self,
+        account: Account,
+        owner: str,
+        head: OrderHead,
+        line: OrderLine,
+        reads: AccountReads,
+        clock: Clock,
+        *,
+        order_life_ns: int,
+        on_rate_limit: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        """``owner`` is the API key; ``order_life_ns``: how long after its decision an order may go."""
+        self._account = account
+        self._owner = owner
+        self._head = head
+        self._line = line
+        self._reads = reads
+        self._clock = clock
+        self._order_life_ns = order_life_ns
+        self._on_rate_limit = on_rate_limit
+
+    def prepare(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
+        """Sign the order of a wish; refuses amounts the venue would not take and unknown versions."""
+        if market.version not in EXCHANGES:
+            return Refuse("version", f"{market.window} is of version {market.version}; we sign for v1 and v2")
+        try:
+            amounts = buy_amounts(submit.stake_usd6, submit.limit4, market.tick4)
+        except AmountsRefused as refused:
+            return Refuse(refused.code, str(refused))
+        signed = sign_buy(
+            self._account,
+            self._owner,
+            submit.token,
+            market.version,
+            amounts,
+            salt=1 + secrets.randbelow(SALT_LIMIT - 1),
+            timestamp_ms=self._clock.wall_ns() // MILLISECOND,
+        )
+        return Prepared(signed.order_id, signed.body)
+
+    async def place(self, order: Order, market: MarketState) -> VenueAnswer:
+        """Send the journalled bytes, once; an order that has become too old meanwhile stays here."""
+        now_ns = self._clock.wall_ns()
+        if now_ns - order.decided_ns > self._order_life_ns:
+            age_ms = (now_ns - order.decided_ns) // MILLISECOND
+            return NotSent(f"decided {age_ms} ms ago, too old by the time it could be sent")
+        outcome = await self._line.send(self._head.made(order.wire, now_ns // SECOND), order.wire)
+        match outcome:
+            case order_line.NotSent(text):
+                return NotSent(text)
+            case order_line.NoAnswer(text):
+                return Unknown(text)
+            case order_line.Answer(status, headers, body):
+                limit = rate_limit(headers)
+                if limit:
+                    self._on_rate_limit(limit)
+                return classify(status, headers, body, order.state.order_id)
+
+    async def look_up(self, order: Order) -> Reading:
+        """Ask the venue for an order and its trades."""
+        state = order.state
+        return await self._reads.look_up(state.order_id, state.token, state.created_ns)
+
+    async def trades_since(self, since_ns: int, own: Sequence[str]) -> Activity | Unread:
+        """All trades of the account since then."""
+        return await self._reads.trades_since(since_ns, own)
+
+    async def cancel(self, order: Order) -> None:
+        """Ask the venue to take an order back."""
+        await self._reads.cancel(order.state.order_id)
