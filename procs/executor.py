@@ -13,10 +13,11 @@ from common.errors import CallRefused, CallTimedOut, InvariantBroken
 from common.messages import BookState, Envelope, FollowWindows, ReadAccount, SetPosture, Submit
 from common.runtime.calls import call
 from common.runtime.shell import Process, run
-from common.store.journal import open_journal
+from common.store.journal import Journal, open_journal
 from common.units import MILLISECOND, SECOND
 from common.venue.desk import Desk
 from common.venue.recovery import MARKER, leave_marker, read_marker, recover
+from procs.live_account import LiveAccount, make_account
 
 ROLE = "executor"
 DRAIN_NS = 1_500 * MILLISECOND
@@ -24,14 +25,22 @@ DRAIN_NS = 1_500 * MILLISECOND
 REMEMBERED_TOPICS = 10_000
 
 
-def start(process: Process) -> Desk:
-    """Recover: read the journal, kill what was left working, prove the books, obey the marker."""
+def begin(process: Process) -> Journal:
+    """Open the journal; one that is broken makes the next start begin halted."""
+    try:
+        file = process.paths.journal_file(process.config.mode)
+        return open_journal(file, now_wall_ns=process.clock.wall_ns())
+    except InvariantBroken as error:
+        leave_marker(process.paths.state_dir, str(error))
+        raise
+
+
+def start(process: Process, journal: Journal, live: LiveAccount | None, balance_usd6: int | None) -> Desk:
+    """Recover: read the journal, decide or pursue what was left working, prove the books, obey the marker."""
     state_dir = process.paths.state_dir
     try:
-        journal = open_journal(
-            process.paths.journal_file(process.config.mode), now_wall_ns=process.clock.wall_ns()
-        )
-        desk = Desk(process, journal, recover(journal, process.config, process.clock, process.log))
+        state = recover(journal, process.config, process.clock, process.log, balance_usd6)
+        desk = Desk(process, journal, state, None if live is None else live.venue or live.away)
     except InvariantBroken as error:
         leave_marker(state_dir, str(error))
         raise
@@ -46,7 +55,14 @@ def start(process: Process) -> Desk:
 
 async def executor(process: Process) -> None:
     """Run until the process is told to stop; then wait for orders in flight."""
-    desk = start(process)
+    live = make_account(process) if process.config.mode == "live" else None
+    journal = begin(process)
+    balance_usd6 = None
+    if live is not None and journal.read() is None:
+        # A live account opens with what is in it.
+        await live.connect()
+        balance_usd6 = await live.first_balance()
+    desk = start(process, journal, live, balance_usd6)
     process.responder.on(Submit, desk.submit)
     process.responder.on(SetPosture, desk.set_posture)
     process.responder.on(ReadAccount, desk.read_account)
@@ -54,11 +70,19 @@ async def executor(process: Process) -> None:
     process.spawn(listen(process, desk), name="books")
     process.spawn(each_second(process, desk), name="seconds")
     process.spawn(follow(process, desk), name="settlements")
+    if live is not None:
+        process.spawn(trade_live(live, desk), name="account")
     process.set_state("ready", "")
     await process.stopping.wait()
     deadline_ns = process.clock.mono_ns() + DRAIN_NS
     while desk.working() and process.clock.mono_ns() < deadline_ns:
         await asyncio.sleep(0.02)
+
+
+async def trade_live(live: LiveAccount, desk: Desk) -> None:
+    """Connect the account, then hear it for as long as the process lives."""
+    desk.venue = live.venue or await live.connect()
+    await live.hear(desk)
 
 
 async def listen(process: Process, desk: Desk) -> None:

@@ -38,6 +38,21 @@ def read_credentials(file: Path, names: Sequence[str]) -> dict[str, Secret] | No
     Raises ConfigError, which never quotes the content, when the file is readable by others, is not an object
     of texts, or lacks one of the names.
     """
+    raw = private_bytes(file)
+    if raw is None:
+        return None
+    try:
+        found = msgspec.json.decode(raw, type=dict[str, str])
+    except msgspec.MsgspecError:
+        raise ConfigError([f"the credentials {file} are not a JSON object of texts; write it anew"]) from None
+    missing = [name for name in names if not found.get(name)]
+    if missing:
+        raise ConfigError([f"the credentials {file} lack {', '.join(missing)}; add what is missing"])
+    return {name: Secret(found[name]) for name in names}
+
+
+def private_bytes(file: Path) -> bytes | None:
+    """The content of a file only its owner can read; None when there is none, ConfigError for any other."""
     try:
         facts = file.stat()
         raw = file.read_bytes()
@@ -47,14 +62,7 @@ def read_credentials(file: Path, names: Sequence[str]) -> dict[str, Secret] | No
         raise ConfigError([f"cannot read the credentials {file}: {error.strerror}; mend that"]) from None
     if facts.st_uid != os.geteuid() or stat.S_IMODE(facts.st_mode) & 0o077:
         raise ConfigError([f"others can read the credentials {file}; chmod 600 {file}"])
-    try:
-        found = msgspec.json.decode(raw, type=dict[str, str])
-    except msgspec.MsgspecError:
-        raise ConfigError([f"the credentials {file} are not a JSON object of texts; write it anew"]) from None
-    missing = [name for name in names if not found.get(name)]
-    if missing:
-        raise ConfigError([f"the credentials {file} lack {', '.join(missing)}; add what is missing"])
-    return {name: Secret(found[name]) for name in names}
+    return raw
 
 
 def write_credentials(file: Path, values: dict[str, str]) -> None:

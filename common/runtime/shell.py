@@ -37,6 +37,7 @@ from common.runtime.clock import Clock, SystemClock
 from common.runtime.config import Config, load_config
 from common.runtime.lock import hold_role
 from common.runtime.paths import Paths, make_paths, prepare
+from common.runtime.trading_key import refuse_in_environment
 
 HEARTBEAT_S = 0.2
 HANG_LIMIT_S = 10.0
@@ -184,6 +185,7 @@ def run(
     faulthandler.enable(stream)
     faulthandler.register(signal.SIGUSR1, file=stream, all_threads=True)
     try:
+        refuse_in_environment(os.environ)
         config = load_config()
         paths = make_paths(config.paths.state_dir, config.paths.run_dir, config.paths.credentials_dir)
         prepare(paths)

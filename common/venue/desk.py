@@ -10,6 +10,7 @@ from common.core.account import account_state, broken_sums
 from common.core.holds import shown_posture
 from common.core.moment import Moment
 from common.core.order_flow import step
+from common.core.order_pursuit import unfinished_since_ns
 from common.core.order_state import (
     Accept,
     Answered,
@@ -44,6 +45,7 @@ from common.core.order_state import (
     Submitted,
     TradeSeen,
 )
+from common.core.order_trades import order_of
 from common.core.venue_facts import Unread
 from common.errors import CallRefused, CallTimedOut, DependencyMissing, InvariantBroken
 from common.messages import (
@@ -341,6 +343,15 @@ class Desk:
         for what in activity.foreign:
             self.tell(ForeignSeen(what))
         self.tell(CaughtUp())
+
+    def catch_up(self) -> None:
+        """Read the account's trades anew: the user channel was away and repeats nothing."""
+        since_ns = unfinished_since_ns(self.state)
+        self.process.spawn(self._catch_up(since_ns), name="catch up")
+
+    def is_ours(self, order_id: str) -> bool:
+        """Whether this is one of our orders."""
+        return order_of(self.state, order_id) is not None
 
     def tell(self, event: Event) -> None:
         """Advance by what the venue said; what the journal cannot take now is told again each second."""

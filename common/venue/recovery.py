@@ -20,14 +20,19 @@ MARKER = "executor.halt"
 
 
 def recover(
-    journal: Journal, config: Config, clock: Clock, logger: structlog.typing.FilteringBoundLogger
+    journal: Journal,
+    config: Config,
+    clock: Clock,
+    logger: structlog.typing.FilteringBoundLogger,
+    balance_usd6: int | None = None,
 ) -> State:
     """The state as the journal has it; a journal's first start opens the account.
 
+    ``balance_usd6`` is what a live account opens with; a paper account opens with its configured bankroll.
     Raises DependencyMissing when the journal belongs to another mode.
     """
     wall_ns, mono_ns = clock.wall_ns(), clock.mono_ns()
-    bankroll = usd6_floor(config.paper.bankroll_usd)
+    bankroll = usd6_floor(config.paper.bankroll_usd) if balance_usd6 is None else balance_usd6
     found = journal.read()
     if found is None:
         first = PostureState(posture="trading", reason="first start", who=OWN_NAME, since_ns=wall_ns)
@@ -39,7 +44,7 @@ def recover(
             f"the journal {journal.path} holds a {found.mode} account, the configuration says {config.mode}; "
             "name another state directory"
         )
-    if found.books.bankroll_usd6 != bankroll:
+    if config.mode == "paper" and found.books.bankroll_usd6 != bankroll:
         logger.warning("bankroll_kept", text="the account keeps the bankroll it was opened with")
     recent = (order.state.created_ns for order in found.books.orders.values())
     return State(
@@ -48,6 +53,7 @@ def recover(
         books=found.books,
         posture=found.posture,
         incomplete=True,
+        orders=config.order_settings(),
         order_times_ns=tuple(mono_ns - (wall_ns - at) for at in recent if 0 <= wall_ns - at < 60 * SECOND),
     )
 

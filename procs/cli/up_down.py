@@ -11,12 +11,13 @@ from pathlib import Path
 
 import click
 
-from common.errors import DependencyMissing
+from common.errors import ConfigError, DependencyMissing
 from common.runtime.config import load_config
 from common.runtime.endpoints import ROLES
 from common.runtime.lock import hold_role
 from common.runtime.paths import Paths, make_paths
 from common.runtime.paths import prepare as prepare_paths
+from common.runtime.trading_key import hand_over, take_back
 from procs.cli.asking import Place
 from procs.cli.show import progress
 from procs.cli.stack import (
@@ -47,16 +48,22 @@ STOP_LIMIT_S = 75.0
     type=click.Path(path_type=Path, dir_okay=False),
     help="TOML file; otherwise LAGGARD_CONFIG or the user's configuration directory.",
 )
-def up(config_file: Path | None) -> int:
+@click.option("--live", is_flag=True, help="Trade with real money; needs a key and a clean laggard check.")
+def up(config_file: Path | None, live: bool) -> int:
     """Start all processes and wait until they answer; nothing happens when they already run."""
     stack = own_stack()
+    if live:
+        os.environ["LAGGARD_MODE"] = "live"
     config = load_config(config_file)
+    if config.mode == "live" and not live:
+        raise ConfigError(['the configuration says mode = "live": start real money with laggard up --live'])
     paths = make_paths(config.paths.state_dir, config.paths.run_dir)
     running = supervisor_pid(stack)
     if running is None:
         prepare(stack)
         prepare_paths(paths)
         _refuse_if_taken(stack, paths)
+        hand_over(os.environ, paths)
         running = _start(stack, paths, config_file)
     else:
         meeting = read_meeting(stack)
@@ -89,6 +96,9 @@ def down() -> int:
             f"supervisord (pid {pid}) did not end within {STOP_LIMIT_S:.0f} s; "
             f"see {stack.log_dir}, then kill {pid}"
         )
+    meeting = read_meeting(stack)
+    if meeting is not None:
+        take_back(make_paths(meeting.state_dir, meeting.run_dir))
     with contextlib.suppress(FileNotFoundError):
         stack.meeting_file.unlink()
     progress("stopped")
