@@ -17,11 +17,9 @@ from common.units import (
     PRICE4_ONE,
     SECOND,
     NotANumber,
-    Price4,
-    Size6,
     ceil_div,
-    cost_usd6_ceil,
     decimal_of,
+    floor_div,
     size6_floor,
 )
 
@@ -67,7 +65,7 @@ def read_trade(raw: Mapping[str, Any], is_ours: IsOurs) -> VenueTrade | None:
         order_id = maker.get("order_id")
         if isinstance(order_id, str) and is_ours(order_id):
             price4, size6 = _price4(maker.get("price")), _size6(maker.get("matched_amount"))
-            cost_usd6 = cost_usd6_ceil(Price4(price4), Size6(size6))
+            cost_usd6 = _cost_usd6(price4, size6)
             return VenueTrade(
                 f"{trade_id}/{order_id}", order_id, status, price4, size6, cost_usd6, True, at_ns, transaction
             )
@@ -116,11 +114,16 @@ def _as_taker(raw: Mapping[str, Any], makers: list[dict[str, Any]]) -> tuple[int
             break
         parts.append((theirs4 if maker.get("asset_id") == token else PRICE4_ONE - theirs4, part6))
     if not parts or sum(part6 for _, part6 in parts) != size6:
-        return price4, size6, cost_usd6_ceil(Price4(price4), Size6(size6))
-    cost_usd6 = sum(cost_usd6_ceil(Price4(each4), Size6(part6)) for each4, part6 in parts)
+        return price4, size6, _cost_usd6(price4, size6)
+    cost_usd6 = sum(_cost_usd6(each4, part6) for each4, part6 in parts)
     dearest4 = max(each4 for each4, _ in parts)
     same = all(each4 == dearest4 for each4, _ in parts)
     return dearest4 if same else min(ceil_div(cost_usd6 * PRICE4_ONE, size6), dearest4), size6, cost_usd6
+
+
+def _cost_usd6(price4: int, size6: int) -> int:
+    """What the exchange takes for so many shares: cut to 1e-6 $, as every recorded chain fill shows."""
+    return floor_div(price4 * size6, PRICE4_ONE)
 
 
 def _word(value: object) -> str:

@@ -46,7 +46,7 @@ class VenueTrade(msgspec.Struct, frozen=True):
     """Of our own token, rounded up when makers differ."""
     size6: int
     cost_usd6: int
-    """Before the fee, rounded against us."""
+    """Before the fee."""
     maker: bool = False
     """Our order rested in the book: no fee."""
     at_ns: int = 0

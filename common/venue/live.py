@@ -25,6 +25,8 @@ from common.venue.port import Activity
 from common.venue.signing.wallet import SIGNATURE_TYPES
 
 CALL_S = 10.0
+CLOCKS_APART_S = 60
+"""Trades are asked for from so long before: their stamps are whole seconds of the venue's clock."""
 MOST_PAGES = 50
 END_CURSOR = "LTE="
 _UNKNOWN_ORDER = (400, 404)
@@ -83,7 +85,7 @@ class AccountClient:
         params = {"asset_type": "COLLATERAL", "signature_type": self._signature_type}
         try:
             # The venue works from a copy of the chain's state: ask it to look again first.
-            await self._get("/balance-allowance/update", params)
+            await self._get("/balance-allowance/update", params, answers=False)
             raw = await self._get("/balance-allowance", params)
             allowances = raw.get("allowances") or {}
             return int(raw["balance"]), {name.lower(): int(value) for name, value in allowances.items()}
@@ -111,7 +113,7 @@ class AccountClient:
         return read_order(raw) if isinstance(raw, dict) and raw.get("id") else None
 
     async def _trades(self, since_ns: int, is_ours: IsOurs) -> list[tuple[VenueTrade | None, str]]:
-        after = str(max(0, since_ns // SECOND))
+        after = str(max(0, since_ns // SECOND - CLOCKS_APART_S))
         found = await self._pages("/data/trades", {"maker_address": self._client.wallet, "after": after})
         return [(read_trade(raw, is_ours), concerns(raw)) for raw in found]
 
@@ -130,13 +132,14 @@ class AccountClient:
                 return items
         raise _Incomplete(f"{path}: more than {MOST_PAGES} pages")
 
-    async def _get(self, path: str, params: Mapping[str, Any]) -> Any:
+    async def _get(self, path: str, params: Mapping[str, Any], *, answers: bool = True) -> Any:
         # The client's own signed transport, but not its models: they refuse records the venue does write,
         # and one odd trade must not hide the others.
         transport = self._client._ctx.secure_clob  # noqa: SLF001
         try:
             async with asyncio.timeout(CALL_S):
-                return await transport.get_json(path, params=dict(params))
+                read = transport.get_json if answers else transport.get_bytes
+                return await read(path, params=dict(params))
         except RequestRejectedError as error:
             raise _Incomplete(f"{path}: {_said(error)}", error.status) from None
         except PolymarketError as error:

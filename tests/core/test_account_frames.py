@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from common.core.account_frames import read_order, read_trade
 from common.core.venue_facts import OrderNews, VenueTrade
 from common.errors import FrameRefused
-from common.units import SECOND
+from common.units import SECOND, size6_text
 
 OURS = "0xours"
 
@@ -190,6 +190,15 @@ def test_the_captured_records(shared_data: Path) -> None:
     assert (found.status, found.size6, found.price4) == ("mined", 10_000_000, 5_000)
     news = read_order(rest["open_order"])
     assert (news.phase, news.matched6, news.trade_ids) == ("live", 25_000_000, ("0xabc001",))
+
+
+def test_the_cost_of_a_fill_is_what_the_chain_took(shared_data: Path) -> None:
+    fills = json.loads((shared_data / "frames/trading/taker_fee_onchain.json").read_bytes())["vectors"]
+    buys = [fill for fill in fills if fill["side"] == "BUY"]
+    assert len(buys) == 5
+    for fill in buys:
+        found = trade(size=size6_text(fill["taker_amount_filled"]), price=fill["price"])
+        assert found.cost_usd6 == fill["maker_amount_filled"], fill
 
 
 JSON = st.recursive(
