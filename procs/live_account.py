@@ -83,7 +83,9 @@ class LiveAccount:
                 process.log.warning("account_away", why=str(problem))
                 await asyncio.sleep(backoff.next_wait_s())
         api_key = self.client.api_key
-        line = OrderLine(config.venue.clob_url, process.clock, user_agent=USER_AGENT)
+        line = OrderLine(
+            config.venue.clob_url, process.clock, user_agent=USER_AGENT, answer_s=config.orders.answer_s
+        )
         process.spawn(line.run(), name="order line")
         self.venue = LiveVenue(
             self.account,

@@ -110,7 +110,7 @@ def looked_up(state: State, intent_id: str, reading: Reading, moment: Moment) ->
     pursuit, order = state.pursuits.get(intent_id), state.books.orders[intent_id]
     if pursuit is None or order.state.status != "working":
         return _trades_of(state, reading, moment)
-    pause_ns = min(SECOND << min(pursuit.asks, 8), LONGEST_PAUSE_NS)
+    pause_ns = min(state.orders.ask_after_ns << min(max(pursuit.asks - 1, 0), 8), LONGEST_PAUSE_NS)
     pursuit = msgspec.structs.replace(pursuit, asking=False, ask_at_ns=moment.mono_ns + pause_ns)
     state = _with(state, intent_id, pursuit)
     match reading:

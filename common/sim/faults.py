@@ -2,7 +2,8 @@
 
 A fault names a place (a channel or a REST family) and, where it makes sense, one key; an empty key means
 everything there. On an oracle channel the key is a topic or symbol of the script (``btc/usd``) or a name from
-the channel's own wire (``btcusd``, a feed id, an origin); on the market channel it is a token.
+the channel's own wire (``btcusd``, a feed id, an origin); on the market channel it is a token, on the user
+channel a token, an order or a market. Faults of trading have no place: they hit orders as they come.
 Applies nothing itself.
 """
 
@@ -14,9 +15,11 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from common.sim.trading.trading_faults import ChainFault, OrderReply, TradePath, VenueMode, check_trading
+
 log = logging.getLogger(__name__)
 
-Channel = Literal["rtds", "polybolt", "chainlink", "coinbase", "kraken", "binance", "market"]
+Channel = Literal["rtds", "polybolt", "chainlink", "coinbase", "kraken", "binance", "market", "user"]
 OracleChannel = Literal["rtds", "polybolt", "chainlink", "coinbase", "kraken", "binance"]
 Family = Literal["clob", "gamma", "data"]
 
@@ -151,6 +154,10 @@ Fault = (
     | WrongProvider
     | WrongOutcome
     | Http
+    | OrderReply
+    | TradePath
+    | VenueMode
+    | ChainFault
 )
 _Placed = TypeVar("_Placed", bound=_OnChannel)
 
@@ -171,6 +178,8 @@ def read_faults(raw: bytes) -> tuple[Fault, ...]:
             raise ValueError("status must be an HTTP error, 400 to 599")
         if isinstance(fault, Http) and fault.delay_ms < 0:
             raise ValueError("delay_ms must not be negative")
+        if isinstance(fault, OrderReply | TradePath):
+            check_trading(fault)
     return faults
 
 
@@ -237,6 +246,12 @@ class FaultBoard:
             if isinstance(fault, Refuse) and fault.channel == channel:
                 return fault
         return None
+
+    def venue_mode(self) -> VenueMode | None:
+        return next((fault for fault in self.current if isinstance(fault, VenueMode)), None)
+
+    def chain(self) -> ChainFault | None:
+        return next((fault for fault in self.current if isinstance(fault, ChainFault)), None)
 
     def http(self, family: str, path: str) -> Http | None:
         for fault in self.current:

@@ -31,6 +31,7 @@ from common.sim.oracle.rtds_channel import RtdsChannel
 from common.sim.player import Player
 from common.sim.script import Script, ScriptEvent
 from common.sim.settings import SimSettings
+from common.sim.trading.venue_trading import VenueTrading
 from common.sim.world import Ticked, World
 from common.units import SECOND
 
@@ -54,6 +55,11 @@ class Venue:
         self.world = World()
         self.api_keys: dict[str, tuple[str, str]] = dict(settings.polybolt_credentials)
         """API key to secret and passphrase: whoever PolyBolt lets in."""
+        key_owners: dict[str, str] = {}
+        self.trading = VenueTrading(
+            settings, self.world, self.board, self.api_keys, key_owners, queue_limit, now_ns
+        )
+        self._auth = AuthRest(self.api_keys, key_owners, now_ns)
         delays = script.route_delays_ms
         self.rtds = RtdsChannel(self.board, now_ns, queue_limit, delays.get("rtds", 0))
         self.market = MarketChannel(self.world, self.board, queue_limit)
@@ -77,7 +83,11 @@ class Venue:
             self.chainlink,
             *self.exchanges,
         )
-        self._outlets = (*(channel.outlet for channel in self._oracles), self.market.outlet)
+        self._outlets = (
+            *(channel.outlet for channel in self._oracles),
+            self.market.outlet,
+            self.trading.channel.outlet,
+        )
         self.player = Player(script, self.happen)
         self._settings = settings
         self._script = script
@@ -121,6 +131,7 @@ class Venue:
         """Cut every connection and stop listening."""
         for channel in self._oracles:
             channel.route.stop()
+        self.trading.stop()
         for outlet in self._outlets:
             for link in tuple(outlet.links):
                 link.cut()
@@ -134,6 +145,7 @@ class Venue:
                 for channel in self._oracles:
                     channel.route.carry(change)
             else:
+                self.trading.market_changed(change)
                 self.market.publish(change)
 
     def state(self) -> dict[str, Any]:
@@ -185,7 +197,8 @@ class Venue:
                 *ChainlinkRest(self.chainlink).routes(),
                 web.get("/ws/market", self.market.serve),
                 *(web.get(f"/exchange/{each.outlet.channel}", each.serve) for each in self.exchanges),
-                *AuthRest(self.api_keys, self._now_ns).routes(),
+                *self._auth.routes(),
+                *self.trading.routes(),
                 web.get("/control/state", self._get_state),
                 web.get("/control/faults", self._get_faults),
                 web.post("/control/faults", self._post_faults),

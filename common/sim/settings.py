@@ -4,12 +4,30 @@ Read once from a JSON file. Never reads the environment and never changes during
 """
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from common.errors import ConfigError
+
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z")
+
+
+class SimAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One customer of the simulated venue."""
+
+    signer: str
+    """Address of the key that owns the wallet."""
+    kind: Literal["eoa", "proxy", "safe", "deposit"] = "deposit"
+    address: str = ""
+    """The wallet that holds the money; empty for an eoa, which is its own wallet."""
+    usd6: int = 1_000_000_000
+    allowance_usd6: int = 2**256 - 1
+    """What each exchange contract may take of it; never used up."""
+    session_signers: tuple[str, ...] = ()
+    """Addresses of other keys that may trade for a deposit wallet."""
 
 
 class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,7 +39,22 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     faults_file: str = ""
     """JSON list of faults, read again whenever it changes; empty for none."""
     taker_delay_ms: int = 150
-    """Told in ``itodems`` of the market info for markets that have a taker delay."""
+    """How long an order waits for its match on markets that have a taker delay, told as their ``itodems``."""
+
+    accounts: tuple[SimAccount, ...] = ()
+    """Who has money here; anybody may make an API key."""
+    mined_after_ms: int = 200
+    """From a match to its transaction."""
+    confirmed_after_ms: int = 200
+    """From there to its confirmation."""
+    answers_delayed: bool = False
+    """Whether an order that has to wait is answered ``delayed`` at once, or ``matched`` after the wait."""
+    tells_ended_orders: bool = True
+    """Whether an order that can fill no more is still told by its id; both are reported of the venue."""
+    odd_user_frames: bool = False
+    """Whether user-channel frames vary their stamps, keys and wrapping as the captured ones do."""
+    page_size: int = 100
+    """How many orders or trades a page has."""
 
     polybolt_credentials: dict[str, tuple[str, str]] = {}
     """API key to secret and passphrase; beside them count the keys that are made while the venue runs."""
@@ -104,8 +137,16 @@ def problems_in(settings: SimSettings) -> list[str]:
         problems.append(f"speed is {settings.speed}; use a number above 0, or null for automatic")
     if settings.seconds is not None and settings.seconds < 30:
         problems.append(f"seconds is {settings.seconds}; use at least 30")
+    if settings.page_size < 1:
+        problems.append(f"page_size is {settings.page_size}; use at least 1")
+    problems += [problem for account in settings.accounts for problem in _problems_of(account)]
+    wallets = [(account.address or account.signer).lower() for account in settings.accounts]
+    if len(set(wallets)) != len(wallets):
+        problems.append("accounts names one wallet twice; remove the repetition")
     amounts = (
         "taker_delay_ms",
+        "mined_after_ms",
+        "confirmed_after_ms",
         "book_lag_s",
         "volatility_annual",
         "jumps_per_window",
@@ -117,6 +158,22 @@ def problems_in(settings: SimSettings) -> list[str]:
         for name in amounts
         if not getattr(settings, name) >= 0
     ]
+    return problems
+
+
+def _problems_of(account: SimAccount) -> list[str]:
+    problems = [
+        f"accounts names {address!r}; write an address as 0x and 40 hex digits"
+        for address in (account.signer, account.address or account.signer, *account.session_signers)
+        if _ADDRESS.match(address) is None
+    ]
+    own_wallet = account.address.lower() in ("", account.signer.lower())
+    if own_wallet != (account.kind == "eoa"):
+        problems.append(f"the {account.kind} account of {account.signer} needs a wallet address of its kind")
+    if account.session_signers and account.kind != "deposit":
+        problems.append(f"the {account.kind} account of {account.signer} cannot have session signers")
+    if account.usd6 < 0 or account.allowance_usd6 < 0:
+        problems.append(f"the account of {account.signer} has less than nothing; use 0 or more")
     return problems
 
 

@@ -276,7 +276,7 @@ def test_bad_fault_file_changes_nothing_and_a_vanished_one_clears(tmp_path: Path
         '[{"kind": "disconnect", "channel": "rtds", "code": 1006}]',
         '[{"kind": "http", "family": "clob", "status": 200}]',
         '[{"kind": "http", "family": "clob", "delay_ms": -1}]',
-        '[{"kind": "freeze", "channel": "user"}]',
+        '[{"kind": "freeze", "channel": "nowhere"}]',
         '[{"kind": "drop_frames", "channel": "rtds", "every": 0}]',
         '[{"kind": "wrong_value", "channel": "rtds", "ppm": -1000000}]',
         '[{"kind": "wrong_value", "channel": "market", "ppm": 1}]',

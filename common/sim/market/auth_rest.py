@@ -35,12 +35,19 @@ class Proof:
 
 
 class AuthRest:
-    """The handlers of ``/clob/auth``; ``api_keys`` is filled for whoever lets clients in by key."""
+    """The handlers that make keys; ``api_keys`` is filled for whoever lets clients in by key.
+
+    ``key_owners`` gets the address of whoever made a key.
+    """
 
     def __init__(
-        self, api_keys: dict[str, tuple[str, str]], now_ns: Callable[[], int] = time.time_ns
+        self,
+        api_keys: dict[str, tuple[str, str]],
+        key_owners: dict[str, str],
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._api_keys = api_keys
+        self._key_owners = key_owners
         self._now_ns = now_ns
 
     def routes(self) -> list[web.RouteDef]:
@@ -58,6 +65,7 @@ class AuthRest:
         if key in self._api_keys:
             return web.json_response({"error": "Could not create api key"}, status=400)
         self._api_keys[key] = secret, passphrase
+        self._key_owners[key] = proof.address
         return _told(key, secret, passphrase)
 
     async def _derive(self, request: web.Request) -> web.Response:

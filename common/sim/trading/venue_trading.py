@@ -1,0 +1,96 @@
+"""The account and order side of the simulated venue, put together: routes, channel and what comes later."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from common.sim.faults import FaultBoard
+from common.sim.settings import SimSettings
+from common.sim.trading.account_rest import AccountRest
+from common.sim.trading.accounts import Accounts
+from common.sim.trading.cancel_rest import CancelRest
+from common.sim.trading.chain_rpc import ChainRpc
+from common.sim.trading.control import told
+from common.sim.trading.exchange import Exchange
+from common.sim.trading.fault_turns import FaultTurns
+from common.sim.trading.market_reads import MarketReads
+from common.sim.trading.order_rest import OrderRest
+from common.sim.trading.session import Sessions
+from common.sim.trading.trade_life import Timers
+from common.sim.trading.user_channel import UserChannel
+from common.sim.world import MarketChange, World
+
+
+class VenueTrading:
+    """Everything that knows customers."""
+
+    def __init__(
+        self,
+        settings: SimSettings,
+        world: World,
+        board: FaultBoard,
+        api_keys: dict[str, tuple[str, str]],
+        key_owners: dict[str, str],
+        queue_limit: int,
+        now_ns: Callable[[], int],
+    ) -> None:
+        turns = FaultTurns(board)
+        self._timers = Timers()
+        sessions = Sessions(api_keys, key_owners, now_ns)
+        self.channel = UserChannel(
+            sessions, board, queue_limit, self._timers, now_ns, odd=settings.odd_user_frames
+        )
+        accounts = Accounts(settings.accounts, key_owners)
+        deposits = zip(accounts.all, settings.accounts, strict=True)
+        self.exchange = Exchange(
+            world,
+            accounts,
+            turns,
+            self._timers,
+            {"MINED": settings.mined_after_ms, "CONFIRMED": settings.confirmed_after_ms},
+            {account.address: told.usd6 for account, told in deposits},
+            self.channel,
+            now_ns,
+        )
+        self._orders = OrderRest(
+            self.exchange,
+            sessions,
+            board,
+            turns,
+            settings.taker_delay_ms,
+            now_ns,
+            answers_delayed=settings.answers_delayed,
+        )
+        self._rest = (
+            self._orders,
+            CancelRest(self.exchange, sessions, board, now_ns),
+            AccountRest(
+                self.exchange,
+                sessions,
+                board,
+                settings.page_size,
+                tells_ended_orders=settings.tells_ended_orders,
+            ),
+            MarketReads(world),
+            ChainRpc(self.exchange, world, board, now_ns),
+        )
+
+    def routes(self) -> list[web.RouteDef]:
+        """Every path of the account and order side."""
+        return [
+            web.get("/ws/user", self.channel.serve),
+            web.get("/control/account", self._account),
+            *(route for rest in self._rest for route in rest.routes()),
+        ]
+
+    def market_changed(self, change: MarketChange) -> None:
+        """Let new levels be bought again."""
+        self.exchange.liquidity.market_changed(change)
+
+    def stop(self) -> None:
+        """Let go of requests that hang, and of everything that was to happen later."""
+        self._orders.stop()
+        self._timers.stop()
+
+    async def _account(self, request: web.Request) -> web.Response:
+        return web.json_response(told(self.exchange))
