@@ -197,7 +197,7 @@ class Orders(Section):
     """How long the fate of a live order may stay open."""
 
     answer_s: Annotated[float, Field(gt=0, le=60)] = 10
-    """The venue's answer is waited for so long; then nobody knows, and it is asked what became of the order."""
+    """The venue's answer is waited for so long; then it is asked what became of the order."""
     ask_after_s: Seconds = 2
     """An order whose answer or trades have not come by then is asked for."""
     absent_after_s: Seconds = 30
