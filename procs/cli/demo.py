@@ -21,7 +21,7 @@ import zmq.asyncio
 from common.messages import RouteName
 from common.sim.recorded.recordings import RecordingUnreadable
 from procs.cli.board import Board
-from procs.cli.demo_config import Plan, generated_plan, recording_plan, write_files
+from procs.cli.demo_config import Plan, generated_plan, recording_plan, with_live_account, write_files
 from procs.cli.demo_result import Gathered, conclude, gather, print_summary
 from procs.cli.demo_stage import Running, Stage, close, free_port, leave, set_stage, start, start_venue
 from procs.cli.main import run
@@ -58,6 +58,11 @@ VENUE_LIMIT_S = 20.0
     help="Routes to the oracle's price, best first; exchange adds public tickers.",
 )
 @click.option(
+    "--live-adapter",
+    is_flag=True,
+    help="Trade with real orders on a made-up account of the simulated venue, instead of on paper.",
+)
+@click.option(
     "--state", "state_dir", type=click.Path(path_type=Path), help="Directory for journal, tapes and logs."
 )
 def demo(
@@ -67,6 +72,7 @@ def demo(
     speed: float | None,
     seed: int,
     oracles: str,
+    live_adapter: bool,
     state_dir: Path | None,
 ) -> int:
     """Run everything offline against the simulated venue and audit it; exit 0 when all is accounted for."""
@@ -82,6 +88,8 @@ def demo(
         )
     except RecordingUnreadable as error:
         raise click.BadParameter(str(error), param_hint="--recording") from None
+    if live_adapter:
+        plan = with_live_account(plan)
     stage = set_stage(state_dir)
     progress(plan.title)
     for note in plan.notes:
@@ -145,7 +153,7 @@ async def _play(plan: Plan, stage: Stage, running: Running, tally: Tally, live: 
                 showing.cancel()
                 await asyncio.wait((showing,))
             progress(f"{ended}; asking every process")
-            gathered = await gather(ctx, stage.run_dir, running.stack)
+            gathered = await gather(ctx, stage.run_dir, running.stack, plan)
             hearing.cancel()
     finally:
         ctx.destroy(linger=0)

@@ -6,18 +6,18 @@ Only URLs and thresholds differ from a real run; recorded time is compressed and
 import secrets
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
 import msgspec
 
 from common.messages import RouteName
-from common.runtime.credentials import write_credentials
+from common.runtime.credentials import Secret, write_credentials
 from common.sim.naming import window_label
 from common.sim.oracle.chainlink_dialect import sim_feed_ids
 from common.sim.recorded.recordings import RecordingInfo, describe, recording_script
-from common.sim.settings import SimSettings
+from common.sim.settings import SimAccount, SimSettings
 from common.units import SECOND
 
 WINDOW_S = 60
@@ -57,6 +57,8 @@ class Plan:
     sim: SimSettings
     recording: RecordingInfo | None
     notes: tuple[str, ...]
+    trading_key: Secret | None = None
+    """Key of the made-up account that trades; None on paper."""
 
 
 def generated_plan(
@@ -170,13 +172,34 @@ def _credentials() -> Credentials:
     }
 
 
+def with_live_account(plan: Plan) -> Plan:
+    """The same demo with real orders: a deposit wallet of a key that exists for this run alone."""
+    from common.venue.signing.order_signature import Signer
+    from common.venue.signing.wallet import wallets_of
+
+    key = Secret("0x" + secrets.token_hex(32))
+    signer = Signer(key).address
+    account = SimAccount(signer=signer, kind="deposit", address=wallets_of(signer).deposit)
+    return replace(
+        plan,
+        trading_key=key,
+        sim=msgspec.structs.replace(plan.sim, accounts=(account,)),
+        notes=(*plan.notes, "orders are signed, sent and pursued for real, at the simulated venue"),
+    )
+
+
 def config_toml(plan: Plan, credentials_dir: Path) -> str:
-    """The configuration of the processes: paper mode, every venue URL on the simulated venue."""
+    """The configuration of the processes: every venue URL on the simulated venue."""
     host, speed = plan.sim.listen, plan.speed
+    live = plan.trading_key is not None
     lines = [
         f"# Written by laggard demo: {plan.title}",
-        'mode = "paper"',
+        f'mode = "{"live" if live else "paper"}"',
         "",
+    ]
+    if live:
+        lines += ["[wallet]", 'kind = "deposit"', f'address = "{plan.sim.accounts[0].address}"', ""]
+    lines += [
         "[markets]",
         f"assets = {_list(plan.assets)}",
         f'cadence = "{plan.cadence}"',
@@ -190,6 +213,9 @@ def config_toml(plan: Plan, credentials_dir: Path) -> str:
         f'clob_url = "http://{host}/clob"',
         f'gamma_url = "http://{host}/gamma"',
         f'data_url = "http://{host}/data"',
+        f'clob_user_ws_url = "ws://{host}/ws/user"',
+        f'geoblock_url = "http://{host}/geoblock"',
+        f'chain_rpc_urls = ["http://{host}/chain"]',
         "",
         "[paths]",
         f'credentials_dir = "{credentials_dir}"',
@@ -236,7 +262,7 @@ def write_files(plan: Plan, state_dir: Path) -> tuple[Path, Path]:
     """Write configuration and venue settings into the demo's directory; returns their paths."""
     config_file, sim_file = state_dir / "demo.toml", state_dir / "venue.json"
     credentials_dir = state_dir / "credentials"
-    for name in ("polybolt", "chainlink"):
+    for name in ("polybolt", "chainlink", "trading"):
         # Of an earlier demo in the same place: that venue is no more.
         (credentials_dir / f"{name}.json").unlink(missing_ok=True)
     for key, (secret, passphrase) in plan.sim.polybolt_credentials.items():
@@ -244,6 +270,8 @@ def write_files(plan: Plan, state_dir: Path) -> tuple[Path, Path]:
         write_credentials(credentials_dir / "polybolt.json", polybolt)
     for client, secret in plan.sim.chainlink_credentials.items():
         write_credentials(credentials_dir / "chainlink.json", {"client_id": client, "secret": secret})
+    if plan.trading_key is not None:
+        write_credentials(credentials_dir / "trading.json", {"private_key": plan.trading_key.reveal()})
     config_file.write_text(config_toml(plan, credentials_dir))
     sim_file.write_bytes(msgspec.json.format(msgspec.json.encode(plan.sim), indent=2))
     return config_file, sim_file

@@ -30,7 +30,7 @@ from common.runtime.endpoints import ORACLES, ROLES
 from common.runtime.supervisor import UNREACHABLE, Fault, ProcessRow, process_table, rpc
 from common.store.tape import verify
 from common.units import usd6_text
-from procs.cli import oracles
+from procs.cli import demo_venue, oracles
 from procs.cli.audit import LogMark, Lost, count_unhandled, detected, miscounted, tails, tape_losses
 from procs.cli.demo_config import Plan
 from procs.cli.demo_stage import Running, Stage
@@ -54,10 +54,15 @@ class Gathered:
     lost: list[Lost] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     oracles: OraclesReport | None = None
+    venue: dict[str, Any] | None = None
+    """Our live orders beside the venue's history."""
 
 
-async def gather(ctx: zmq.asyncio.Context, run_dir: Path, stack: Stack) -> Gathered:
-    """Ask everybody twice: what was published by the first time must arrive by the second, or soon after."""
+async def gather(ctx: zmq.asyncio.Context, run_dir: Path, stack: Stack, plan: Plan | None = None) -> Gathered:
+    """Ask everybody twice: what was published by the first time must arrive by the second, or soon after.
+
+    With the plan of a demo whose orders are live, the venue is asked as well.
+    """
     gathered = Gathered()
     try:
         with rpc(stack.socket) as server:
@@ -84,7 +89,27 @@ async def gather(ctx: zmq.asyncio.Context, run_dir: Path, stack: Stack) -> Gathe
     account, routes = answers["executor"], answers["strategist"]
     gathered.account = account if isinstance(account, AccountReport) else None
     gathered.oracles = routes if isinstance(routes, OraclesReport) else None
+    if plan is not None and plan.trading_key is not None:
+        await _compare_with_venue(ctx, run_dir, plan, gathered, clock)
     return gathered
+
+
+async def _compare_with_venue(
+    ctx: zmq.asyncio.Context, run_dir: Path, plan: Plan, gathered: Gathered, clock: SystemClock
+) -> None:
+    """Our account beside the venue's; an order in flight when the time was over gets some more of it."""
+    deadline = clock.mono_ns() + int(CONVERGE_S * 1_000_000_000)
+    while True:
+        history = await asyncio.to_thread(demo_venue.read_history, plan.sim.listen)
+        if gathered.account is not None and history is not None:
+            gathered.venue = demo_venue.compare(gathered.account, history)
+            if not demo_venue.differences(gathered.venue):
+                return
+        if clock.mono_ns() > deadline:
+            return
+        await asyncio.sleep(PAUSE_S)
+        answer = (await call_all(ctx, run_dir, "demo", {"executor": ReadAccount()}, clock=clock))["executor"]
+        gathered.account = answer if isinstance(answer, AccountReport) else gathered.account
 
 
 async def _statuses(
@@ -141,6 +166,8 @@ def conclude(
         "oracles": oracles.as_fields(gathered.oracles) if gathered.oracles is not None else None,
         "agree_percent": _agree_percent(gathered.oracles),
         "route_gaps": _route_gaps(gathered),
+        "mode": money.mode if money is not None else None,
+        "venue": gathered.venue,
         "recording": msgspec.to_builtins(plan.recording),
         "speed": plan.speed,
         "window_s": plan.window_s,
@@ -150,6 +177,8 @@ def conclude(
     result["reasons"] = _mute_routes(plan, gathered) + _reasons(
         result, lost, unhandled, fatal, gathered, killed
     )
+    if plan.trading_key is not None:
+        result["reasons"] += demo_venue.differences(gathered.venue)
     return result
 
 
