@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("bin/setup", "bin/test", "bin/check", "bin/demo", "bin/laggard", ".ci/run")
 TOOLS = ("bash", "env", "dirname", "readlink", "cat", "cmp", "head", "tail", "mkdir", "mv", "rm", "sleep")
 IMPORTED_AS = {
+    "pycryptodome": "Crypto",
     "polymarket-client": "polymarket",
     "python-telegram-bot": "telegram",
     "pyzmq": "zmq",

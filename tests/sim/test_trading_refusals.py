@@ -161,6 +161,12 @@ def test_a_signature_must_fit_in_every_respect(
     assert one_order(lambda key: wire(unsigned(kind, **signing), key, **rest)) == refusal
 
 
+def test_a_wallet_takes_only_its_own_type_of_signature() -> None:
+    for kind, other in (("eoa", 1), ("proxy", 2), ("safe", 1)):
+        order = unsigned(kind, signature_type=other)
+        assert one_order(lambda key, order=order: wire(order, key)) == BAD_SIGNATURE
+
+
 def test_another_wallets_money_cannot_be_spent() -> None:
     """A stranger with an API key of their own names our wallet as the maker."""
     for kind in KINDS:
@@ -197,7 +203,23 @@ def broken_envelope(body: dict[str, Any]) -> dict[str, Any]:
     return body | {"order": body["order"] | {"signature": "0x" + raw.hex()}}
 
 
-@pytest.mark.parametrize("spoil", [without_envelope, another_name, broken_envelope])
+def other_context(body: dict[str, Any]) -> dict[str, Any]:
+    """The word that is always zero is not."""
+    raw = bytearray(bytes.fromhex(body["order"]["signature"][2:]))
+    raw[63] = 1
+    return body | {"order": body["order"] | {"signature": "0x" + raw.hex()}}
+
+
+def longer_name(body: dict[str, Any]) -> dict[str, Any]:
+    """More than an address before the session key's."""
+    raw = bytearray(bytes.fromhex(body["order"]["signature"][2:]))
+    raw[0] = 1
+    return body | {"order": body["order"] | {"signature": "0x" + raw.hex()}}
+
+
+@pytest.mark.parametrize(
+    "spoil", [without_envelope, another_name, broken_envelope, other_context, longer_name]
+)
 def test_a_session_signature_must_be_in_its_envelope(spoil: Any) -> None:
     async def scene(venue: Floor) -> tuple[int, str]:
         return await answered(
@@ -328,6 +350,25 @@ def test_orders_that_wait_hold_their_money_back() -> None:
     answer = played(scene, accounts=(account,), taker_delay_ms=200)
     held_back = "balance: 10000000, sum of matched orders: 5175000, order amount: 5175000"
     assert answer == (400, f"{TOO_POOR} {held_back}")
+
+
+def test_an_order_that_gets_dearer_does_not_spend_what_another_one_waits_with() -> None:
+    """At a lower price the fee of the same dollars is higher than was held back for it."""
+
+    async def scene(venue: Floor) -> list[int]:
+        client = await venue.trader()
+        async with asyncio.TaskGroup() as tasks:
+            for salt in (1, 2):
+                tasks.create_task(venue.send(client, wire(unsigned(salt=salt), client.credentials.key)))
+            await venue.until(lambda truth: len(truth["orders"]) == 2)
+            venue.ask(("0.1", "1000"))
+        orders = (await venue.truth())["orders"]
+        return [sum(t["cost_usd6"] + t["fee_usd6"] for t in order["trades"]) for order in orders]
+
+    account = SimAccount(signer=SIGNER, address=WALLETS["deposit"], usd6=10_350_000)
+    spent = played(scene, accounts=(account,), taker_delay_ms=200)
+    assert len(spent) == 2
+    assert all(5_174_900 < each <= 5_175_000 for each in spent), spent
 
 
 def test_markets_that_are_not_there_or_not_open_take_nothing() -> None:
