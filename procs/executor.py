@@ -8,9 +8,19 @@ import signal
 
 from common.core.account import broken_sums
 from common.core.order_flow import followed_windows
-from common.core.order_state import LedgerChecked, PostureAsked, Restarted
+from common.core.order_outcome import CHECKS_HOLD
+from common.core.order_state import HoldAsked, LedgerChecked, PostureAsked, Restarted
 from common.errors import CallRefused, CallTimedOut, InvariantBroken
-from common.messages import BookState, Envelope, FollowWindows, ReadAccount, SetPosture, Submit
+from common.messages import (
+    BookState,
+    Envelope,
+    FollowWindows,
+    ReadAccount,
+    ReadChecks,
+    ReadWallet,
+    SetPosture,
+    Submit,
+)
 from common.runtime.calls import call
 from common.runtime.shell import Process, run
 from common.store.journal import Journal, open_journal
@@ -40,7 +50,9 @@ def start(process: Process, journal: Journal, live: LiveAccount | None, balance_
     state_dir = process.paths.state_dir
     try:
         state = recover(journal, process.config, process.clock, process.log, balance_usd6)
-        desk = Desk(process, journal, state, None if live is None else live.venue or live.away)
+        desk = Desk(process, journal, state)
+        if live is not None:
+            desk.trade_with(live.venue or live.away, live.again.set)
     except InvariantBroken as error:
         leave_marker(state_dir, str(error))
         raise
@@ -48,6 +60,8 @@ def start(process: Process, journal: Journal, live: LiveAccount | None, balance_
     if broken_off is not None:
         desk.advance(PostureAsked("halted", f"came back after: {broken_off}", ROLE))
         (state_dir / MARKER).unlink(missing_ok=True)
+    if live is not None:
+        desk.advance(HoldAsked(CHECKS_HOLD, "the start-up checks have not run yet"))
     desk.advance(Restarted())
     desk.advance(LedgerChecked(broken_sums(desk.state.books)))
     return desk
@@ -66,6 +80,9 @@ async def executor(process: Process) -> None:
     process.responder.on(Submit, desk.submit)
     process.responder.on(SetPosture, desk.set_posture)
     process.responder.on(ReadAccount, desk.read_account)
+    if live is not None:
+        process.responder.on(ReadChecks, live.read_checks)
+        process.responder.on(ReadWallet, live.read_wallet)
     desk.publish_everything()
     process.spawn(listen(process, desk), name="books")
     process.spawn(each_second(process, desk), name="seconds")
@@ -81,7 +98,10 @@ async def executor(process: Process) -> None:
 
 async def trade_live(live: LiveAccount, desk: Desk) -> None:
     """Connect the account, then hear it for as long as the process lives."""
-    desk.venue = live.venue or await live.connect()
+    desk.trade_with(live.venue or await live.connect(), live.again.set)
+    process = live.process
+    process.spawn(live.check(desk), name="checks")
+    process.spawn(live.watch_payouts(desk), name="payouts")
     await live.hear(desk)
 
 

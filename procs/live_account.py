@@ -8,25 +8,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from common.core.order_state import HoldAsked, NotSent, Order, Refuse, VenueAnswer
+from common.core.account import broken_sums
+from common.core.order_outcome import CHECKS_HOLD
+from common.core.order_settlement import unredeemed
+from common.core.order_state import HoldAsked, NotSent, Order, Redeemed, Refuse, VenueAnswer
 from common.core.venue_facts import Reading, Unread
-from common.errors import ConfigError, DependencyMissing, FeedRefused, FrameRefused
+from common.errors import ConfigError, DependencyMissing, FeedRefused, FrameRefused, LaggardError
 from common.feeds.account.user_channel import AccountEvent, user_link
 from common.feeds.backoff import Backoff
 from common.feeds.connection import USER_AGENT, keep_connected
-from common.messages import MarketState, Submit
+from common.messages import (
+    Answer,
+    ChecksReport,
+    Command,
+    MarketState,
+    ReadChecks,
+    Request,
+    Submit,
+    WalletReport,
+)
+from common.runtime.config import Config
 from common.runtime.credentials import read_credentials
+from common.runtime.paths import Paths
 from common.runtime.shell import Process
 from common.runtime.trading_key import close_doors, read_trading_key
 from common.units import SECOND
+from common.venue.chain import ChainReader
+from common.venue.checks import ONE_CHECK_S, CheckContext, failures, run_checks
 from common.venue.desk import Desk
 from common.venue.port import Activity, OrderPort, Prepared
+from common.venue.signing.contracts import CONDITIONAL_TOKENS
 
 if TYPE_CHECKING:
     from common.venue.clob.order_request import Account
     from common.venue.live import AccountClient
 
 LONGEST_PAUSE_S = 30.0
+CHECK_EACH_S = 180.0
+FAILED_AGAIN_S = 5.0
+PAYOUTS_EACH_S = 20.0
+NOT_CHECKED = ChecksReport(at_ns=0, results=())
 CLOB_FIELDS = ("api_key", "secret", "passphrase")
 
 
@@ -62,6 +83,13 @@ class LiveAccount:
     away: Away = field(default_factory=Away)
     client: "AccountClient | None" = None
     venue: OrderPort | None = None
+    source: str = ""
+    """Where the key came from."""
+    report: ChecksReport = NOT_CHECKED
+    channel: str = "not connected yet"
+    """Why the user channel is down; empty while it is up."""
+    again: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the checks are to run before their time."""
 
     async def connect(self) -> OrderPort:
         """Connect to the venue, however long it takes, and give where orders go; raises ConfigError."""
@@ -124,8 +152,10 @@ class LiveAccount:
             process.log.warning("frame_refused", reason=refusal.reason, detail=refusal.detail)
 
         def on_state(up: bool, text: str) -> None:
+            self.channel = "" if up else text
             if up:
                 age.touch()
+                self.again.set()
                 desk.catch_up()
             else:
                 desk.tell(HoldAsked("account", f"the user channel is down: {text}"))
@@ -146,12 +176,111 @@ class LiveAccount:
             try:
                 await keep_connected(link, process.clock, process.log)
             except FeedRefused as refusal:
+                self.channel = str(refusal)
                 desk.tell(HoldAsked("account", str(refusal)))
                 await asyncio.sleep(LONGEST_PAUSE_S)
 
+    async def check(self, desk: Desk) -> None:
+        """Run the start-up checks now and every few minutes; while one fails, nothing begins."""
+        while True:
+            self.again.clear()
+            self.report = await run_checks(self._context(desk))
+            problem = failures(self.report.results)
+            if problem:
+                self.process.log.warning("checks_failed", problem=problem)
+            desk.tell(HoldAsked(CHECKS_HOLD, problem))
+            try:
+                async with asyncio.timeout(FAILED_AGAIN_S if problem else CHECK_EACH_S):
+                    await self.again.wait()
+            except TimeoutError:
+                continue
+
+    async def watch_payouts(self, desk: Desk) -> None:
+        """See on the chain when what was won has been paid out: the shares are gone from the wallet."""
+        venue = self.process.config.venue
+        chain = ChainReader(venue.chain_rpc_urls, venue.chain_id)
+        while True:
+            for position in unredeemed(desk.state):
+                try:
+                    left = await chain.shares(CONDITIONAL_TOKENS, self.account.address, position.token)
+                except DependencyMissing as problem:
+                    self.process.log.warning("payouts_not_seen", why=str(problem))
+                    break
+                if not left:
+                    evidence = f"no shares of {position.token} are left in {self.account.address}"
+                    desk.tell(Redeemed(position.window, position.outcome, evidence))
+            await asyncio.sleep(PAYOUTS_EACH_S)
+
+    async def read_checks(self, command: Command, _request: Request) -> Answer:
+        """Answer with the newest checks, or with new ones."""
+        assert isinstance(command, ReadChecks)
+        if command.anew:
+            known = self.report
+            self.again.set()
+            async with asyncio.timeout(ONE_CHECK_S + 1):
+                while self.report is known:
+                    await asyncio.sleep(0.02)
+        return self.report
+
+    async def read_wallet(self, _command: Command, _request: Request) -> Answer:
+        """Answer with the account's balance by the venue's word."""
+        try:
+            if self.client is None:
+                return WalletReport(balance_usd6=None, text=self.away.why)
+            return WalletReport(balance_usd6=(await self.client.balance())[0])
+        except DependencyMissing as problem:
+            return WalletReport(balance_usd6=None, text=str(problem))
+
+    def _context(self, desk: Desk) -> CheckContext:
+        client = self.client
+        assert client is not None
+
+        async def book() -> str:
+            live = [book for book in desk.state.quotes.values() if book.status == "live"]
+            if live or not desk.state.markets:
+                return f"{len(live)} live books" if live else "no window is listed at present"
+            raise LaggardError("not one book is live")
+
+        async def user_channel() -> str:
+            if self.channel:
+                raise LaggardError(self.channel)
+            return "the venue lets us hear what happens to our orders"
+
+        async def journal() -> str:
+            problem = broken_sums(desk.state.books)
+            doubled = desk.journal.duplicate_orders()
+            if problem or doubled:
+                raise LaggardError(problem or f"{doubled} orders are doubled")
+            return f"{len(desk.state.books.orders)} orders, everything adds up"
+
+        return CheckContext(
+            config=self.process.config,
+            clock=self.process.clock,
+            state_dir=self.process.paths.state_dir,
+            signer=self.account.signer.address,
+            address=self.account.address,
+            key_source=self.source,
+            markets=tuple(desk.state.markets.values()),
+            balance=client.balance,
+            closed_only=client.closed_only,
+            book=book,
+            user_channel=user_channel,
+            journal=journal,
+        )
+
 
 def make_account(process: Process) -> LiveAccount:
-    """Read the key and see that it fits the configured wallet; raises ConfigError with the one fix."""
+    """Close the doors, read the key and see that it fits the wallet; raises ConfigError with the one fix."""
+    close_doors()
+    account, source = open_account(process.config, process.paths)
+    process.log.info(
+        "account", signer=account.signer.address, wallet=account.address, kind=account.kind, key=source
+    )
+    return LiveAccount(process, account, source=source)
+
+
+def open_account(config: Config, paths: Paths) -> "tuple[Account, str]":
+    """The configured account and where its key came from; raises ConfigError with the one fix."""
     try:
         from common.venue.clob.order_request import Account
         from common.venue.signing.order_signature import Signer
@@ -160,9 +289,8 @@ def make_account(process: Process) -> LiveAccount:
         raise DependencyMissing(
             f"live trading needs laggard's extra `live` ({error.name} is missing); run bin/setup"
         ) from None
-    close_doors()
-    wallet = process.config.wallet
-    key = read_trading_key(process.config, process.paths)
+    wallet = config.wallet
+    key = read_trading_key(config, paths)
     try:
         signer = Signer(key.private_key)
     except ValueError as error:
@@ -171,6 +299,5 @@ def make_account(process: Process) -> LiveAccount:
     problem = misfit(wallet.kind, signer.address, address, session=wallet.session_key)
     if problem:
         raise ConfigError([f"the key from {key.source} does not fit: {problem}"])
-    process.log.info("account", signer=signer.address, wallet=address, kind=wallet.kind)
-    account = Account(signer, wallet.kind, address, wallet.session_key, process.config.venue.chain_id)
-    return LiveAccount(process, account)
+    account = Account(signer, wallet.kind, address, wallet.session_key, config.venue.chain_id)
+    return account, key.source

@@ -16,7 +16,7 @@ from common.core.order_state import (
 )
 from common.core.order_trades import provisional
 from common.core.portfolio import settle
-from common.messages import MarketState, Outcome
+from common.messages import MarketState, Outcome, PositionState
 
 _OUTCOMES: tuple[Outcome, ...] = ("up", "down")
 
@@ -88,6 +88,12 @@ def redeemed(state: State, window: str, outcome: Outcome, evidence: str, moment:
         CommitRedemption(position, entry),
         PublishPosition(position),
     ]
+
+
+def unredeemed(state: State) -> list[PositionState]:
+    """What was won with real money and has not been seen in the wallet."""
+    held = state.books.positions.values() if state.books.live else ()
+    return [each for each in held if each.settled and each.payout_usd6 and not each.redeemed]
 
 
 def _undecided(state: State, window: str) -> bool:

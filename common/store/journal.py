@@ -8,7 +8,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -57,7 +57,7 @@ class Recovered(NamedTuple):
 class Journal:
     """The single writer of one journal file; open it with ``open_journal``."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
         self.path = path
         self._connection = connection
         self._lock = lock
@@ -65,7 +65,8 @@ class Journal:
     def close(self) -> None:
         """Release file and lock; everything committed stays."""
         self._connection.close()
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
 
     def open_account(self, mode: str, bankroll_usd6: int, entry: Entry, posture: PostureState) -> None:
         """Write the first row of everything, once in a journal's life."""
@@ -199,6 +200,11 @@ def open_journal(path: Path, *, now_wall_ns: int) -> Journal:
             os.close(lock)
             raise
         return Journal(path, connection, lock)
+
+
+def reads_of(path: Path) -> AbstractContextManager[None]:
+    """What SQLite says while this journal is read, as one line for the person who acts."""
+    return _translated(path, "read")
 
 
 def _configure(connection: sqlite3.Connection, path: Path) -> None:

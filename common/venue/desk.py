@@ -84,22 +84,15 @@ PROOF_NS = 300 * MILLISECOND
 class Desk:
     """The running executor: the state, its journal and its venue, changed by ``advance`` alone."""
 
-    def __init__(
-        self,
-        process: Process,
-        journal: Journal,
-        state: State,
-        venue: OrderPort | None = None,
-        check_account: Callable[[], None] = lambda: None,
-    ) -> None:
-        """``venue``: where orders go, the paper venue when none; ``check_account``: look at it anew."""
+    def __init__(self, process: Process, journal: Journal, state: State) -> None:
+        """Orders go on paper until ``trade_with`` says otherwise."""
         self.process = process
         self.journal = journal
         self.state = state
-        self.venue: OrderPort = venue or PaperVenue(
+        self.venue: OrderPort = PaperVenue(
             process.clock, self.look, max_fill_age_ns=int(process.config.paper.max_fill_age_s * SECOND)
         )
-        self._check_account = check_account
+        self._check_account: Callable[[], None] = lambda: None
         self._unwritten: list[Event] = []
         self._published: dict[str, int] = {}
         self._account: AccountState | None = None
@@ -107,6 +100,10 @@ class Desk:
         self._summed_at = (0, 0)
         self._duplicates = 0
         self._unanswered_ns = 0
+
+    def trade_with(self, venue: OrderPort, check_account: Callable[[], None]) -> None:
+        """Send orders there; ``check_account`` is called when the account is not what it was taken for."""
+        self.venue, self._check_account = venue, check_account
 
     def moment(self) -> Moment:
         """Now."""

@@ -17,6 +17,7 @@ from common.runtime.calls import call_all
 from common.runtime.clock import SystemClock
 from common.runtime.config import load_config
 from common.runtime.paths import make_paths
+from common.units import SECOND
 from procs.cli.stack import Stack, own_stack, read_meeting, supervisor_pid
 
 Outcome = Answer | CallTimedOut | CallRefused
@@ -52,15 +53,18 @@ def find_place() -> Place:
     return Place(stack, pid, make_paths(config.paths.state_dir, config.paths.run_dir).run_dir)
 
 
-def ask(run_dir: Path, questions: Mapping[str, Command]) -> dict[str, Outcome]:
+def ask(run_dir: Path, questions: Mapping[str, Command], *, timeout_s: float = 1.0) -> dict[str, Outcome]:
     """Ask every named role its question at once."""
-    return asyncio.run(_ask(run_dir, questions))
+    return asyncio.run(_ask(run_dir, questions, timeout_s))
 
 
-async def _ask(run_dir: Path, questions: Mapping[str, Command]) -> dict[str, Outcome]:
+async def _ask(run_dir: Path, questions: Mapping[str, Command], timeout_s: float) -> dict[str, Outcome]:
     ctx = zmq.asyncio.Context()
+    timeout_ns = int(timeout_s * SECOND)
     try:
-        return await call_all(ctx, run_dir, "cli", dict(questions), clock=SystemClock())
+        return await call_all(
+            ctx, run_dir, "cli", dict(questions), clock=SystemClock(), timeout_ns=timeout_ns
+        )
     finally:
         ctx.destroy(linger=0)
 

@@ -14,6 +14,7 @@ from common.errors import ConfigError, LaggardError
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("procs.cli.up_down:up", "Start all processes under supervisord."),
     "down": ("procs.cli.up_down:down", "Stop all processes and supervisord."),
+    "check": ("procs.cli.check:check", "Check everything that must be true before real money moves."),
     "status": ("procs.cli.status:status", "Ask every process how it is."),
     "watch": ("procs.cli.watch:watch", "Follow windows, prices, books, verdicts and positions."),
     "why": ("procs.cli.why:why", "Show why there is or is no trade in a window."),

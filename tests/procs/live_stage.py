@@ -18,6 +18,7 @@ import msgspec
 from common.messages import BookState, BookStatus, FeeSchedule, MarketState, Submit
 from common.runtime.credentials import Secret
 from common.sim.faults import read_faults
+from common.sim.naming import resolution_source
 from common.sim.script import BookSet, Listed, MarketSpec, Script
 from common.sim.server import Venue
 from common.sim.settings import SimAccount, SimSettings
@@ -100,6 +101,25 @@ class LiveStage:
         process: Any = Forked(environment | self.on.environment, before, log)
         self.on.process = process
         self.on.processes.append(process)
+
+    def list_current_window(self) -> None:
+        """List the window of this quarter of an hour, as discovery expects it."""
+        now_s = int(time.time())
+        start_s = now_s - now_s % 900
+        spec = MarketSpec(
+            slug=f"btc-updown-15m-{start_s}",
+            asset="btc",
+            condition_id="0x" + "cd" * 32,
+            token_up="7001",
+            token_down="7002",
+            start_ns=start_s * SECOND,
+            end_ns=(start_s + 900) * SECOND,
+            listed_ns=(start_s - 3600) * SECOND,
+            twap_lookback_s=60,
+            resolution_source=resolution_source("btc", 60),
+        )
+        books = [BookSet(token, BIDS, ASKS) for token in (spec.token_up, spec.token_down)]
+        self.venue.happen([Listed(spec), *books], time.time_ns())
 
     def open_window(self, name: str, *, lasts_s: float = 300, asks: Any = ASKS) -> None:
         """List a market at the venue and tell the executor of it and of its book."""

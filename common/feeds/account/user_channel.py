@@ -71,9 +71,14 @@ def user_link(
     on_refused: Callable[[FrameRefused], None],
     on_state: Callable[[bool, str], None],
     is_ours: IsOurs,
+    on_alive: Callable[[], None] = lambda: None,
+    ping_s: float = PING_S,
     dead_s: float = 180.0,
 ) -> Link:
-    """The link to run with ``keep_connected``; each time it is up again the account must be read anew."""
+    """The link to run with ``keep_connected``; each time it is up again the account must be read anew.
+
+    ``on_alive`` is told of every frame, also of one that says nothing.
+    """
 
     def greeting() -> list[str]:
         credentials = {
@@ -85,6 +90,7 @@ def user_link(
 
     def on_frame(frame: str | bytes, _recv_ns: int, at_ns: int) -> None:
         silence.heard(PONG_KEY, at_ns)
+        on_alive()
         events, refused = hear(frame, is_ours)
         for event in events:
             on_event(event)
@@ -99,7 +105,7 @@ def user_link(
         on_frame=on_frame,
         silence=silence,
         ping="PING",
-        ping_every_s=PING_S,
+        ping_every_s=ping_s,
         on_state=on_state,
         on_refusal=_on_refusal,
     )

@@ -1,0 +1,257 @@
+"""The start-up checks: what has to be true before real money moves, each in one line with the one fix.
+
+Every check looks at one thing and changes nothing. One that cannot be answered has failed: with real money
+what is not known is not well.
+"""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from common.errors import LaggardError
+from common.messages import CheckResult, ChecksReport, CheckState, MarketState
+from common.runtime.clock import Clock
+from common.runtime.config import Config
+from common.units import SECOND, usd6_exact, usd6_text
+from common.venue.chain import ChainReader
+from common.venue.signing.contracts import (
+    COLLATERAL,
+    CONDITIONAL_TOKENS,
+    EXCHANGES,
+)
+
+ONE_CHECK_S = 5.0
+HTTP_S = (3.0, 4.0)
+USER_AGENT = "laggard/0.1"
+WARN_OFFSET_NS = SECOND
+REFUSE_OFFSET_NS = 5 * SECOND
+LITTLE_SPACE = 1 << 30
+NO_SPACE = 100 << 20
+
+Found = tuple[CheckState, str, str]
+"""State, what was found, and what mends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """What the checks look at; the callables give one sentence, or raise LaggardError with the reason."""
+
+    config: Config
+    clock: Clock
+    state_dir: Path
+    signer: str
+    address: str
+    key_source: str
+    markets: tuple[MarketState, ...]
+    balance: Callable[[], Awaitable[tuple[int, dict[str, int]]]]
+    closed_only: Callable[[], Awaitable[bool]]
+    book: Callable[[], Awaitable[str]]
+    user_channel: Callable[[], Awaitable[str]]
+    journal: Callable[[], Awaitable[str]]
+
+
+async def run_checks(context: CheckContext) -> ChecksReport:
+    """Run all checks at once, each for at most five seconds."""
+    chain = ChainReader(context.config.venue.chain_rpc_urls, context.config.venue.chain_id)
+    checks: tuple[tuple[str, Awaitable[Found]], ...] = (
+        ("key", _key(context)),
+        ("chain", _chain(chain)),
+        ("contracts", _contracts(chain, context)),
+        ("balance", _balance(chain, context)),
+        ("allowance", _allowances(chain, context)),
+        ("api key", _api_key(context)),
+        ("standing", _standing(context)),
+        ("clock", _clock(context)),
+        ("region", _region(context)),
+        ("order version", _order_version(context)),
+        ("book", _told(context.book, "the venue sends no books: see venue.clob_ws_url and the network")),
+        ("user channel", _told(context.user_channel, "see venue.clob_user_ws_url and the API key")),
+        ("journal", _told(context.journal, "keep the journal as it is and look into it before trading")),
+        ("disk", _disk(context)),
+    )
+    results = await asyncio.gather(*(_bounded(name, check) for name, check in checks))
+    return ChecksReport(at_ns=context.clock.wall_ns(), results=tuple(results))
+
+
+def failures(results: Iterable[CheckResult]) -> str:
+    """Why no new orders may begin, in one line; empty when nothing failed."""
+    return "; ".join(f"{one.name}: {one.text}" for one in results if one.state == "failed")
+
+
+async def _bounded(name: str, check: Awaitable[Found]) -> CheckResult:
+    try:
+        async with asyncio.timeout(ONE_CHECK_S):
+            state, text, fix = await check
+    except TimeoutError:
+        state, text, fix = (
+            "failed",
+            f"no answer within {ONE_CHECK_S:g} s",
+            "see the network; it is asked again",
+        )
+    except LaggardError as error:
+        state, text, fix = "failed", str(error), "mend what is named; it is asked again"
+    return CheckResult(name, state, text, "" if state == "ok" else fix)
+
+
+async def _told(ask: Callable[[], Awaitable[str]], fix: str) -> Found:
+    try:
+        return "ok", await ask(), ""
+    except LaggardError as error:
+        return "failed", str(error), fix
+
+
+async def _key(context: CheckContext) -> Found:
+    wallet = context.config.wallet
+    key = "session key" if wallet.session_key else "key"
+    text = (
+        f"{key} {context.signer} signs for the {wallet.kind} wallet {context.address} ({context.key_source})"
+    )
+    return "ok", text, ""
+
+
+async def _chain(chain: ChainReader) -> Found:
+    wrong = await chain.wrong_chain()
+    return (
+        ("failed", wrong, "name endpoints of the chain in venue.chain_rpc_urls")
+        if wrong
+        else (
+            "ok",
+            "every endpoint is on our chain",
+            "",
+        )
+    )
+
+
+async def _contracts(chain: ChainReader, context: CheckContext) -> Found:
+    wanted = {"collateral": COLLATERAL, "conditional tokens": CONDITIONAL_TOKENS}
+    wanted |= {f"exchange of {version}": EXCHANGES[version].address for version in _versions(context)}
+    if context.config.wallet.kind != "eoa":
+        wanted["wallet"] = context.address
+    missing = [name for name, address in wanted.items() if not await chain.has_code(address)]
+    if missing:
+        fix = "a wallet is deployed by its first use on the venue's site" if missing == ["wallet"] else ""
+        return "failed", f"no contract at the address of: {', '.join(missing)}", fix or "update laggard"
+    return "ok", f"{len(wanted)} contracts are where they should be", ""
+
+
+async def _balance(chain: ChainReader, context: CheckContext) -> Found:
+    on_chain = await chain.collateral(COLLATERAL, context.address)
+    at_venue, _ = await context.balance()
+    stake = usd6_exact(context.config.strategy.stake_usd)
+    text = f"{usd6_text(on_chain)} $ on the chain, {usd6_text(at_venue)} $ by the venue's word"
+    if min(on_chain, at_venue) < stake:
+        return "failed", f"{text}; one stake is {usd6_text(stake)} $", f"send collateral to {context.address}"
+    if on_chain != at_venue:
+        return "warning", text, "the venue's copy may lag; laggard prove compares to the last unit"
+    return "ok", text, ""
+
+
+async def _allowances(chain: ChainReader, context: CheckContext) -> Found:
+    stake = usd6_exact(context.config.strategy.stake_usd)
+    lacking = []
+    for version in _versions(context):
+        spender = EXCHANGES[version].address
+        if await chain.allowance(COLLATERAL, context.address, spender) < stake:
+            lacking.append(f"{version} ({spender})")
+    if lacking:
+        return (
+            "failed",
+            f"the exchange may not take collateral: {', '.join(lacking)}",
+            "approve it once on the venue's site, for this contract only",
+        )
+    return "ok", f"the exchanges of {', '.join(_versions(context))} may take collateral", ""
+
+
+async def _api_key(context: CheckContext) -> Found:
+    await context.balance()
+    return "ok", "the venue answers signed requests", ""
+
+
+async def _standing(context: CheckContext) -> Found:
+    if await context.closed_only():
+        return "failed", "the venue lets this account close positions only", "ask the venue why"
+    return "ok", "the account may open positions", ""
+
+
+async def _clock(context: CheckContext) -> Found:
+    before_ns = context.clock.wall_ns()
+    told = await _get(f"{context.config.venue.clob_url.rstrip('/')}/time")
+    after_ns = context.clock.wall_ns()
+    if isinstance(told, bool) or not isinstance(told, int):
+        return "failed", "the venue does not tell the time", "see venue.clob_url"
+    # Whole seconds: the venue's clock was anywhere in that second while the answer was on its way.
+    low_ns, high_ns = told * SECOND - after_ns, (told + 1) * SECOND - before_ns
+    off_ns = max(low_ns, -high_ns, 0)
+    far = f"{off_ns / SECOND:.1f} s off" if off_ns else "within a second of"
+    text = f"this host's clock is {far} the venue's"
+    if off_ns >= REFUSE_OFFSET_NS:
+        return "failed", text, "set the clock (timedatectl set-ntp true)"
+    if off_ns >= WARN_OFFSET_NS:
+        return "warning", text, "set the clock (timedatectl set-ntp true)"
+    return "ok", text, ""
+
+
+async def _region(context: CheckContext) -> Found:
+    """Trade only on an explicit ``blocked: false`` for the address this host sends from."""
+    told = await _get(context.config.venue.geoblock_url)
+    blocked = told.get("blocked") if isinstance(told, dict) else None
+    place = (
+        ", ".join(str(told[name])[:20] for name in ("country", "region") if told.get(name))
+        if isinstance(told, dict)
+        else ""
+    )
+    if blocked is False:
+        return "ok", f"the venue trades with this place ({place or 'unnamed'})", ""
+    if blocked is True:
+        return "failed", f"the venue does not trade with this place ({place})", "there is no way around this"
+    return "failed", "the venue does not say whether it trades with this place", "it is asked again"
+
+
+async def _order_version(context: CheckContext) -> Found:
+    odd = sorted({m.version for m in context.markets if m.version not in EXCHANGES})
+    if odd:
+        text = f"markets of version {', '.join(odd)} are left alone"
+        return "warning", text, "update laggard; other markets are traded"
+    return "ok", f"markets of {', '.join(_versions(context))} can be signed for", ""
+
+
+async def _disk(context: CheckContext) -> Found:
+    free = shutil.disk_usage(context.state_dir).free
+    text = f"{free >> 20} MiB free for journal and tapes"
+    if free < NO_SPACE:
+        return "failed", text, f"free space in {context.state_dir}"
+    return (
+        ("warning", text, f"free space in {context.state_dir}") if free < LITTLE_SPACE else ("ok", text, "")
+    )
+
+
+def _versions(context: CheckContext) -> tuple[str, ...]:
+    """Versions of the markets at hand: what is not traded needs no allowance."""
+    found = {market.version for market in context.markets if market.version in EXCHANGES}
+    return tuple(sorted(found)) or ("v1",)
+
+
+async def _get(url: str) -> Any:
+    """The JSON at an address; raises LaggardError in one line."""
+
+    def ask() -> Any:
+        try:
+            answer = requests.get(
+                url, timeout=HTTP_S, allow_redirects=False, headers={"User-Agent": USER_AGENT}
+            )
+        except requests.RequestException as error:
+            raise LaggardError(f"no answer ({type(error).__name__})") from None
+        if answer.status_code != 200 or len(answer.content) > 1 << 16:
+            raise LaggardError(f"HTTP {answer.status_code}")
+        try:
+            return json.loads(answer.content)
+        except ValueError:
+            raise LaggardError("an answer that is no JSON") from None
+
+    return await asyncio.to_thread(ask)
