@@ -517,6 +517,8 @@ class WalletReport(Body, frozen=True, tag="wallet"):
     balance_usd6: int | None
     """Collateral by the venue's word; None where it could not be asked, as on paper."""
     text: str = ""
+    address: str = ""
+    """The wallet that holds the money."""
 
 
 class Accepted(Body, frozen=True, tag="accepted"):

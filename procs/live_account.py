@@ -226,10 +226,11 @@ class LiveAccount:
         """Answer with the account's balance by the venue's word."""
         try:
             if self.client is None:
-                return WalletReport(balance_usd6=None, text=self.away.why)
-            return WalletReport(balance_usd6=(await self.client.balance())[0])
+                return WalletReport(balance_usd6=None, text=self.away.why, address=self.account.address)
+            balance_usd6 = (await self.client.balance())[0]
+            return WalletReport(balance_usd6=balance_usd6, address=self.account.address)
         except DependencyMissing as problem:
-            return WalletReport(balance_usd6=None, text=str(problem))
+            return WalletReport(balance_usd6=None, text=str(problem), address=self.account.address)
 
     def _context(self, desk: Desk) -> CheckContext:
         client = self.client

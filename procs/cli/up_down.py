@@ -52,11 +52,12 @@ STOP_LIMIT_S = 75.0
 def up(config_file: Path | None, live: bool) -> int:
     """Start all processes and wait until they answer; nothing happens when they already run."""
     stack = own_stack()
-    if live:
-        os.environ["LAGGARD_MODE"] = "live"
     config = load_config(config_file)
     if config.mode == "live" and not live:
         raise ConfigError(['the configuration says mode = "live": start real money with laggard up --live'])
+    if live and config.mode != "live":
+        # Said twice: once where it stays and every command reads it, and once when it begins.
+        raise ConfigError(['--live needs mode = "live" and [wallet] in the configuration; see laggard check'])
     paths = make_paths(config.paths.state_dir, config.paths.run_dir)
     running = supervisor_pid(stack)
     if running is None:

@@ -210,6 +210,7 @@ async def live_stage(settings: dict[str, Any] | None = None, **environment: str)
     urls = {
         "LAGGARD_MODE": "live",
         "LAGGARD_WALLET__KIND": "eoa",
+        "LAGGARD_WALLET__ADDRESS": signer,
         "LAGGARD_VENUE__CLOB_URL": f"{base}/clob",
         "LAGGARD_VENUE__GAMMA_URL": f"{base}/gamma",
         "LAGGARD_VENUE__DATA_URL": f"{base}/data",

@@ -9,7 +9,7 @@ import pytest
 from polymarket.errors import RateLimitError, RequestRejectedError, TransportError, UnexpectedResponseError
 
 from common.sim.faults import read_faults
-from trading_stage import UP, USD6, Floor, payload, played
+from trading_stage import SESSION_PRIVATE, UP, USD6, Floor, payload, played
 
 REPLY = {"kind": "order_reply"}
 PATH = {"kind": "trade_path"}
@@ -182,7 +182,12 @@ def test_a_resting_order_is_read_listed_and_cancelled() -> None:
         answer = await client.cancel_market_orders(asset_id=UP)
         assert answer.canceled == (third.order_id, fourth.order_id, theirs.order_id)
         fifth = await venue.bought(client, "1")
-        assert (await client.cancel_all()).canceled == (fifth.order_id,)
+        session = await venue.trader(private=SESSION_PRIVATE)
+        answer = await session.cancel_order(order_id=fifth.order_id)
+        assert answer.not_canceled == {fifth.order_id: "order not found"}
+        assert (await session.cancel_all()).canceled == ()
+        answer = await client.cancel_all()
+        assert (answer.canceled, answer.not_canceled) == ((fifth.order_id,), {})
         truth = await venue.truth()
         assert {order["status"] for order in truth["orders"]} == {"CANCELED"}
         assert [account["reserved_usd6"] for account in truth["accounts"]] == [0, 0, 0, 0]

@@ -150,8 +150,11 @@ def test_the_book_after_the_takers_delay_counts() -> None:
         async with asyncio.TaskGroup() as tasks:
             posted = tasks.create_task(client.post_order(order))
             await venue.until(lambda truth: bool(truth["orders"]))
+            waiting = (await venue.truth())["orders"][0]["id"]
+            unseen = await venue.send(client, None, "GET", f"/data/order/{waiting}")
             reserved = (await venue.truth())["accounts"][3]["reserved_usd6"]
             venue.ask(("0.54", "100"))
+        assert unseen[0] == 404
         assert (
             reserved == 5_157_500
         )  # with the fee of 9.0909... shares at the cap of 0.55, cut to five decimals
