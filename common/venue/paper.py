@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from common.core.moment import Moment
-from common.core.order_state import NotSent, Order, VenueAnswer
+from common.core.order_amounts import AmountsRefused, buy_amounts
+from common.core.order_state import NotSent, Order, Refuse, VenueAnswer
 from common.core.paper_fill import decide, paper_order_id
 from common.core.venue_facts import Absent, Reading
 from common.messages import BookState, MarketState, OrderState, Submit
@@ -35,8 +36,15 @@ class PaperVenue:
         self._look = look
         self._max_fill_age_ns = max_fill_age_ns
 
-    def prepare(self, submit: Submit, market: MarketState) -> Prepared:
-        """The id is a hash of the intent, the same after every restart; there are no bytes to send."""
+    def prepare(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
+        """The id is a hash of the intent, the same after every restart; there are no bytes to send.
+
+        What could not be signed for real is refused here as well.
+        """
+        try:
+            buy_amounts(submit.stake_usd6, submit.limit4, market.tick4)
+        except AmountsRefused as refused:
+            return Refuse(refused.code, str(refused))
         return Prepared(paper_order_id(submit.intent_id))
 
     async def place(self, order: Order, market: MarketState) -> VenueAnswer:

@@ -121,7 +121,9 @@ class LiveStage:
         books = [BookSet(token, BIDS, ASKS) for token in (spec.token_up, spec.token_down)]
         self.venue.happen([Listed(spec), *books], time.time_ns())
 
-    def open_window(self, name: str, *, lasts_s: float = 300, asks: Any = ASKS) -> None:
+    def open_window(
+        self, name: str, *, lasts_s: float = 300, asks: Any = ASKS, version: str = "v1", tick: str = "0.01"
+    ) -> None:
         """List a market at the venue and tell the executor of it and of its book."""
         self.number += 1
         now = time.time_ns()
@@ -136,6 +138,8 @@ class LiveStage:
             end_ns=now + int(lasts_s * SECOND),
             listed_ns=now - 600 * SECOND,
             twap_lookback_s=60,
+            version=version,
+            tick_size=tick,
         )
         self.specs[name] = spec
         up = BookSet(spec.token_up, BIDS, asks)
@@ -145,7 +149,7 @@ class LiveStage:
             window=name,
             asset="btc",
             condition_id=spec.condition_id,
-            version="v1",
+            version=version,
             token_up=spec.token_up,
             token_down=spec.token_down,
             rule="twap",
@@ -154,7 +158,7 @@ class LiveStage:
             end_ns=spec.end_ns,
             fee=FeeSchedule(rate_ppm=70_000, exponent=1),
             taker_delay_ns=20_000_000,
-            tick4=100,
+            tick4=price4_exact(tick),
             min_size6=5_000_000,
             accepting=True,
         )
@@ -185,7 +189,7 @@ class LiveStage:
     def wish(self, name: str, **changes: Any) -> Submit:
         """An order for Up of ten dollars, decided now."""
         plain = self.on.wish(name)
-        return msgspec.structs.replace(plain, token=self.specs[name].token_up, **changes)
+        return msgspec.structs.replace(plain, **{"token": self.specs[name].token_up, **changes})
 
     def faults(self, *faults: dict[str, Any]) -> None:
         """Make the venue misbehave from now on."""
@@ -199,8 +203,10 @@ class LiveStage:
 
 
 @asynccontextmanager
-async def live_stage(settings: dict[str, Any] | None = None, **environment: str) -> AsyncIterator[LiveStage]:
-    """Everything but the executor, which ``start`` starts."""
+async def live_stage(
+    settings: dict[str, Any] | None = None, *, mode: str = "live", **environment: str
+) -> AsyncIterator[LiveStage]:
+    """Everything but the executor, which ``start`` starts; in paper mode the venue only shows markets."""
     signer = Signer(Secret(KEY)).address
     accounts = (SimAccount(signer=signer, kind="eoa", usd6=10_000_000_000),)
     sim = SimSettings(listen="127.0.0.1:0", accounts=accounts, taker_delay_ms=20, **(settings or {}))
@@ -208,7 +214,7 @@ async def live_stage(settings: dict[str, Any] | None = None, **environment: str)
     port = await venue.open()
     base = f"http://127.0.0.1:{port}"
     urls = {
-        "LAGGARD_MODE": "live",
+        "LAGGARD_MODE": mode,
         "LAGGARD_WALLET__KIND": "eoa",
         "LAGGARD_WALLET__ADDRESS": signer,
         "LAGGARD_VENUE__CLOB_URL": f"{base}/clob",

@@ -10,7 +10,7 @@ from common.messages import BookState, OrderState
 from common.runtime.clock import SystemClock
 from common.units import MILLISECOND, SECOND
 from common.venue.paper import PaperVenue, View
-from common.venue.port import OrderPort
+from common.venue.port import OrderPort, Prepared
 from order_playbook import WINDOW, Playbook, market
 
 DELAY_NS = 60 * MILLISECOND
@@ -68,4 +68,6 @@ async def test_an_unknown_delay_sends_nothing() -> None:
 def test_the_order_id_is_the_intents() -> None:
     venue = PaperVenue(SystemClock(), lambda _: pytest.fail("looked"), max_fill_age_ns=1)
     assert venue.mode == "paper"
-    assert venue.prepare(Playbook().wish(), market()).order_id == paper_order_id(f"{WINDOW}/up/lag")
+    prepared = venue.prepare(Playbook().wish(), market())
+    assert isinstance(prepared, Prepared)
+    assert prepared.order_id == paper_order_id(f"{WINDOW}/up/lag")
