@@ -9,7 +9,7 @@ import pytest
 from acceptance_cases import CASES, restarted
 from live_stage import LiveStage, live_stage, stop_forking
 
-pytestmark = [pytest.mark.procs, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.procs, pytest.mark.live, pytest.mark.timeout(240)]
 
 SETTINGS = {"mined_after_ms": 60, "confirmed_after_ms": 120}
 

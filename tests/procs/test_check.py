@@ -19,7 +19,7 @@ from executor_stage import ROOT, until
 from live_stage import LiveStage, live_stage, stop_forking, until_accepted
 from procs.check import check
 
-pytestmark = pytest.mark.procs
+pytestmark = [pytest.mark.procs, pytest.mark.live]
 
 WELL = {
     "key", "chain", "contracts", "balance", "allowance", "api key", "standing", "clock", "region",

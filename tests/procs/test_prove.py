@@ -16,7 +16,7 @@ from common.sim.trading.account_book import COLLATERAL_ASSET, OUTSIDE, Entry
 from executor_stage import ROOT, Stage
 from live_stage import LiveStage, live_stage, stop_forking, until_accepted
 
-pytestmark = [pytest.mark.procs, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.procs, pytest.mark.live, pytest.mark.timeout(240)]
 
 ORDERS = 230
 AT_ONCE = 5

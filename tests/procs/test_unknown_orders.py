@@ -16,7 +16,7 @@ from common.errors import CallRefused, CallTimedOut
 from common.messages import AccountReport, OrderState, ReadAccount
 from live_stage import LiveStage, live_stage, stop_forking, until_accepted
 
-pytestmark = [pytest.mark.procs, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.procs, pytest.mark.live, pytest.mark.timeout(300)]
 
 CASE_LIMIT_S = 40.0
 SAID_WITHIN_S = 4.0
