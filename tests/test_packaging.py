@@ -164,7 +164,7 @@ class Checkout:
         return lines
 
 
-EVERYTHING = ["venv", "pip requirements.lock", "pip ."]
+EVERYTHING = ["venv", "pip requirements.lock", "pip .", "pip check"]
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_setup_follows_a_change(checkout: Checkout, changed: str) -> None:
     checkout.calls()
     (checkout.root / changed).write_text("other")
     assert checkout.setup()[0] == 0
-    assert checkout.calls() == ["pip requirements.lock", "pip ."]
+    assert checkout.calls() == EVERYTHING[1:]
 
 
 @pytest.mark.parametrize("complete_before", [False, True])
@@ -257,9 +257,8 @@ def test_setup_without_the_venv_module_says_what_to_install(checkout: Checkout) 
 @pytest.mark.parametrize(
     ("where", "given", "asked"),
     [
-        (".", [], ["-m", "not slow", "{root}/tests"]),
-        (".", ["--all", "-x"], ["-x", "{root}/tests"]),
         ("tests", ["test_a.py::test_it"], ["-m", "not slow", "test_a.py::test_it"]),
+        (".", ["--all", "-k", "it"], ["-m", "slow or not slow", "-k", "it", "{root}/tests"]),
         ("..", ["-k", "it"], ["-m", "not slow", "-k", "it", "{root}/tests"]),
     ],
 )
@@ -284,6 +283,28 @@ def test_tests_are_run_from_anywhere(
     root = str(checkout.root)
     expected = ["pytest", "-c", f"{root}/setup.cfg", "--rootdir", root]
     assert done.stdout.splitlines() == expected + [word.format(root=root) for word in asked]
+
+
+def test_the_whole_suite_is_two_halves_of_which_one_failing_fails_both(checkout: Checkout) -> None:
+    checkout.setup()
+    shutil.copy(ROOT / "bin/test", checkout.root / "bin/test")
+    (checkout.root / "tests").mkdir()
+    (checkout.root / "tests/test_a.py").touch()
+    asked = [checkout.root / "bin/test", "--color=no"]
+    environment = {"PATH": str(checkout.home / "path")}
+    done = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True, timeout=20)
+    words = done.stdout.splitlines()
+    halves = [words[place + 1] for place, word in enumerate(words) if word == "-m"]
+    assert halves == ["(not slow) and (not procs or live)", "(not slow) and procs and not live"]
+    assert words.count("--color=no") == 2
+    assert words.index(f"{checkout.root}/tests/test_a.py") < words.index(f"{checkout.root}/tests/procs")
+    for half in halves:
+        fake = checkout.root / ".venv/bin/python"
+        whole = fake.read_text()
+        fake.write_text(whole.replace('"-P -m")', f'"-P -m") [[ "$*" != *"{half}"* ]] || exit 5;'))
+        done = subprocess.run(asked, env=environment, capture_output=True, text=True, timeout=20)
+        assert done.returncode == 5, half
+        fake.write_text(whole)
 
 
 # The import contracts, each against a house that breaks it.
