@@ -56,7 +56,8 @@ def read_trade(raw: Mapping[str, Any], is_ours: IsOurs) -> VenueTrade | None:
     at_ns = _instant_ns(raw.get("match_time") or raw.get("matchtime") or raw.get("timestamp"))
     transaction = raw.get("transaction_hash")
     transaction = transaction if isinstance(transaction, str) else ""
-    makers = [each for each in raw.get("maker_orders") or () if isinstance(each, dict)]
+    listed = raw.get("maker_orders")
+    makers = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     taker = raw.get("taker_order_id")
     if isinstance(taker, str) and is_ours(taker):
         price4, size6, cost_usd6 = _as_taker(raw, makers)

@@ -91,6 +91,7 @@ async def channel(script: Callable[[ServerConnection], Any]) -> AsyncIterator[He
             on_refused=heard.refused.append,
             on_state=lambda up, text: heard.states.append((up, text)),
             is_ours=is_ours,
+            ping_s=0.05,
         )
         task = asyncio.ensure_future(keep_connected(link, clock, structlog.get_logger()))
         try:
@@ -127,7 +128,6 @@ async def test_it_greets_tells_and_says_each_time_that_it_is_back() -> None:
 
 
 async def test_a_channel_that_answers_no_ping_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.feeds.account.user_channel.PING_S", 0.05)
     monkeypatch.setattr("common.feeds.account.user_channel.PONG_LIMIT_S", 0.4)
     answered = []
 

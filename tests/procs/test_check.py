@@ -45,11 +45,8 @@ def test_everything_is_well_and_each_fault_has_its_own_check(monkeypatch: pytest
     async def play() -> None:
         async with live_stage() as live:
             live.list_current_window()
-            began = time.monotonic()
             everything = await found(live)
             assert {name for name, (state, _) in everything.items() if state == "ok"} == WELL, everything
-            assert time.monotonic() - began < 10
-
             cases: list[tuple[dict[str, Any], dict[str, str], str]] = [
                 ({"kind": "venue_mode", "mode": "geo"}, {}, "region"),
                 ({"kind": "venue_mode", "mode": "closed_only"}, {}, "standing"),
