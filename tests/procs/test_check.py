@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from common.errors import ConfigError
 from common.messages import ChecksReport, ReadChecks
 from common.runtime.clock import SystemClock
 from common.runtime.config import load_config
 from common.runtime.paths import make_paths
 from common.venue.signing.contracts import CTF_EXCHANGE
 from executor_stage import ROOT, until
-from live_stage import LiveStage, live_stage, stop_forking, until_accepted
+from live_stage import KEY, LiveStage, live_stage, stop_forking, until_accepted
 from procs.check import check
 
 pytestmark = [pytest.mark.procs, pytest.mark.live]
@@ -67,8 +68,9 @@ def test_everything_is_well_and_each_fault_has_its_own_check(monkeypatch: pytest
             assert (state, "one stake" in text) == ("failed", True)
             file = Path(live.on.environment["LAGGARD_PATHS__CREDENTIALS_DIR"]) / "trading.json"
             file.write_text(json.dumps({"private_key": "0x" + "6b" * 32}))
-            strangers = await found(live)
-            assert strangers["balance"][0] == "failed"
+            with pytest.raises(ConfigError, match="does not belong to this key"):
+                await found(live)
+            file.write_text(json.dumps({"private_key": KEY}))
 
             for offset_s, expected in ((0.0, "ok"), (3.0, "warning"), (-8.0, "failed")):
                 shifted = int(offset_s * 10**9)
