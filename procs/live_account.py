@@ -40,6 +40,7 @@ from common.venue.port import Activity, OrderPort, Prepared
 from common.venue.signing.contracts import CONDITIONAL_TOKENS
 
 if TYPE_CHECKING:
+    from common.venue.clob.order_line import OrderLine
     from common.venue.clob.order_request import Account
     from common.venue.live import AccountClient
 
@@ -115,6 +116,7 @@ class LiveAccount:
             config.venue.clob_url, process.clock, user_agent=USER_AGENT, answer_s=config.orders.answer_s
         )
         process.spawn(line.run(), name="order line")
+        process.spawn(self._show(line), name="order line's state")
         self.venue = LiveVenue(
             self.account,
             api_key.key.reveal(),
@@ -231,6 +233,14 @@ class LiveAccount:
             return WalletReport(balance_usd6=balance_usd6, address=self.account.address)
         except DependencyMissing as problem:
             return WalletReport(balance_usd6=None, text=str(problem), address=self.account.address)
+
+    async def _show(self, line: "OrderLine") -> None:
+        """Keep the state of the order line in the process's status."""
+        while True:
+            state = line.state()
+            text = f"{state.idle} idle, {state.busy} busy, {state.opened} opened, {state.lost} lost"
+            self.process.facts["order line"] = text
+            await asyncio.sleep(1)
 
     def _context(self, desk: Desk) -> CheckContext:
         client = self.client

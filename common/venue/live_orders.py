@@ -87,7 +87,9 @@ class LiveVenue:
         if now_ns - order.decided_ns > self._order_life_ns:
             age_ms = (now_ns - order.decided_ns) // MILLISECOND
             return NotSent(f"decided {age_ms} ms ago, too old by the time it could be sent")
-        outcome = await self._line.send(self._head.made(order.wire, now_ns // SECOND), order.wire)
+        left_ns = self._order_life_ns - (now_ns - order.decided_ns)
+        head = self._head.made(order.wire, now_ns // SECOND)
+        outcome = await self._line.send(head, order.wire, open_s=left_ns / SECOND)
         match outcome:
             case order_line.NotSent(text):
                 return NotSent(text)

@@ -615,3 +615,51 @@ def test_a_failed_step_changes_nothing() -> None:
     assert play.state is before
     assert play.state.books.positions.get((WINDOW, "up")) is None
     assert play.order().state.token == UP
+
+
+def test_absence_counts_from_when_nothing_can_be_under_way_any_more() -> None:
+    play = live()
+    play.passed(25)
+    play.answer(Unknown("no answer"))
+    for _ in range(3):
+        play.passed(5)
+        play.read(Absent())
+    assert play.status == "working"
+
+
+def test_what_was_matched_never_becomes_less() -> None:
+    play = live()
+    play.answer(Taken("matched", 10_000_000))
+    play.hear(NewsSeen(news("matched", 4_000_000)), TradeSeen(trade(1, size6=4_000_000)))
+    assert play.status == "working"
+
+
+def test_one_reading_without_a_record_does_not_end_an_order_that_may_rest() -> None:
+    play = live()
+    play.answer(Unknown("reset"))
+    play.read(Found(None, (trade(1),)))
+    assert CancelOrder in map(type, play.hear(NewsSeen(news("live", 10_000_000))))
+
+
+def test_an_old_order_found_open_at_a_start_holds_at_once() -> None:
+    play = live()
+    play.at(play.second + 60)
+    play.state = rebooted(play.state)
+    (catch_up,) = [e for e in play.hear(Restarted()) if isinstance(e, CatchUp)]
+    assert catch_up.since_ns == play.order().state.created_ns - 120 * SECOND
+    play.hear(CaughtUp())
+    assert shown_posture(play.state).who == "orders"
+
+
+def test_a_failed_trade_does_not_bring_a_dead_order_back() -> None:
+    play = live()
+    play.answer(DefiniteNo("no-match", "nothing there"))
+    play.hear(TradeSeen(trade(1, "failed")))
+    assert (play.status, play.order().state.reason) == ("killed", "no-match: nothing there")
+
+
+def test_a_fault_does_not_loosen_what_halted() -> None:
+    play = live()
+    play.hear(PostureAsked("halted", "lunch", "operator"))
+    play.answer(DefiniteNo("tick", "off", "fault"))
+    assert (play.state.posture.posture, play.state.posture.who) == ("halted", "operator")

@@ -2,10 +2,11 @@
 
 A request goes out once, on one connection. Not sent means that not one byte reached the socket; whatever ends
 after the first byte without a complete answer is no answer, and nobody knows what became of it. Never repeats
-a request whose first byte was written.
+a request whose first byte was written, and never follows a redirect.
 """
 
 import asyncio
+import select
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,12 +22,19 @@ ANSWER_S = 10.0
 OPEN_S = 5.0
 WARM_EVERY_S = 15.0
 """The venue closes a connection that was idle for 30 s."""
+LOOK_EVERY_S = 1.0
+FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 10.0
+NEXT_ADDRESS_S = 0.25
+"""A host of several addresses is tried at the next one after so long: one that swallows packets must not
+cost the whole time there is."""
 MAX_BODY = 1 << 20
+_MAX_HEAD = 1 << 16
+_SETTLE_S = 0.001
 
 
 class Answer(NamedTuple):
-    """A complete answer."""
+    """A complete answer; the header names are in small letters."""
 
     status: int
     headers: dict[str, str]
@@ -48,6 +56,15 @@ class NoAnswer(NamedTuple):
 Outcome = Answer | NotSent | NoAnswer
 
 
+class LineState(NamedTuple):
+    """Connections as they are, and how many there have been."""
+
+    idle: int
+    busy: int
+    opened: int
+    lost: int
+
+
 @dataclass(slots=True, eq=False)
 class _Line(asyncio.Protocol):
     """One connection: at most one request at a time."""
@@ -59,39 +76,47 @@ class _Line(asyncio.Protocol):
     parser: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
     head: h11.Response | None = None
     body: bytearray = field(default_factory=bytearray)
+    poller: select.poll = field(default_factory=select.poll)
+    ended: bool = False
+    """The other end has closed, or we have: a TLS transport itself tells that only when all is over."""
+    proven: bool = False
+    """It has brought an answer."""
     used_ns: int = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self.poller.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self.used_ns = self.clock.mono_ns()
 
     def data_received(self, data: bytes) -> None:
         if self.waiting is None:
             self.drop("the venue spoke without being asked")
             return
-        try:
-            self.parser.receive_data(data)
-            self._read()
-        except h11.RemoteProtocolError as error:
-            self.drop(f"the answer is no HTTP: {error}")
+        self._feed(data)
 
     def eof_received(self) -> None:
         if self.waiting is not None:
-            try:
-                self.parser.receive_data(b"")
-                self._read()
-            except h11.RemoteProtocolError as error:
-                self.drop(f"the connection ended within the answer: {error}")
+            self._feed(b"")
+        self.drop("the venue closed the connection before its answer was complete")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = True
         self._settle(NoAnswer(f"the connection was lost before the answer ({exc or 'closed'})"))
         self.on_lost(self)
 
     @property
-    def usable(self) -> bool:
-        """Idle and, as far as anybody can know, open."""
-        return self.waiting is None and self.transport is not None and not self.transport.is_closing()
+    def idle(self) -> bool:
+        """No request is under way, and the loop has heard of no end."""
+        return self.waiting is None and self.transport is not None and not self.ended
+
+    def ready(self) -> bool:
+        """Idle, and the kernel holds nothing unread: bytes there would be the end, or nobody's answer.
+
+        About a microsecond, and the difference between another connection and an order of unknown fate: what
+        the venue closed since the last turn of the loop is known to the kernel alone.
+        """
+        return self.idle and not self.poller.poll(0)
 
     def send(self, request: bytes) -> "asyncio.Future[Outcome]":
         """Write a whole request now; the future has its outcome."""
@@ -99,21 +124,32 @@ class _Line(asyncio.Protocol):
         assert self.waiting is None
         waiting: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.waiting = waiting
+        # First of all the bytes, straight to the socket in the caller's own turn of the loop: waiting for a
+        # task or a drain would let all else that is ready run before them. No answer can be handled before
+        # the next turn, so there is time for its parser afterwards.
+        self.transport.write(request)
         # The parser must know that a request went out, not what was in it: ours is made already.
-        self.parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 16)
+        self.parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
         self.parser.send(h11.Request(method="GET", target="/", headers=[("Host", "-")]))
         self.parser.send(h11.EndOfMessage())
         self.head, self.body = None, bytearray()
-        # Straight to the socket in the caller's own turn of the loop: no task switch before the bytes leave.
-        self.transport.write(request)
         self.used_ns = self.clock.mono_ns()
         return waiting
 
     def drop(self, why: str) -> None:
         """End the connection; whoever waits learns that there is no answer."""
+        self.ended = True
         self._settle(NoAnswer(why))
         if self.transport is not None:
             self.transport.abort()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.receive_data(data)
+            self._read()
+        except h11.RemoteProtocolError as error:
+            if data:
+                self.drop(f"the answer is no HTTP: {error}")
 
     def _read(self) -> None:
         while True:
@@ -128,18 +164,21 @@ class _Line(asyncio.Protocol):
                     self.drop("the answer is larger than 1 MiB")
                     return
             elif isinstance(event, h11.EndOfMessage):
-                assert self.head is not None
-                headers = {
-                    name.decode("latin-1"): value.decode("latin-1") for name, value in self.head.headers
-                }
-                closing = self.parser.their_state is h11.MUST_CLOSE
-                self._settle(Answer(self.head.status_code, headers, bytes(self.body)))
-                if closing and self.transport is not None:
-                    self.transport.abort()
+                self._complete()
                 return
-            elif isinstance(event, h11.ConnectionClosed):
-                self.drop("the connection was closed before the answer")
-                return
+
+    def _complete(self) -> None:
+        assert self.head is not None
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.head.headers}
+        closing = self.parser.their_state is h11.MUST_CLOSE
+        more, _ended = self.parser.trailing_data
+        self.proven = True
+        self._settle(Answer(self.head.status_code, headers, bytes(self.body)))
+        if closing:
+            self.drop("the venue closes after this answer")
+        elif more:
+            # Two answers to one request: the second would be taken for that of the next order.
+            self.drop("more came than was asked for")
 
     def _settle(self, outcome: Outcome) -> None:
         waiting, self.waiting = self.waiting, None
@@ -153,6 +192,7 @@ class OrderLine:
     def __init__(
         self, clob_url: str, clock: Clock, *, user_agent: str, size: int = 8, answer_s: float = ANSWER_S
     ) -> None:
+        """``answer_s``: how long an answer may take before its connection is given up."""
         parts = urlsplit(clob_url)
         self._host = parts.hostname or ""
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
@@ -162,46 +202,38 @@ class OrderLine:
         self._answer_s = answer_s
         self._lines: list[_Line] = []
         self._wanted = asyncio.Event()
+        self._fruitless = False
         self._warmer = (
             f"GET {parts.path.rstrip('/')}/time HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\n"
             f"User-Agent: {user_agent}\r\nAccept: application/json\r\n\r\n"
         ).encode()
-        self.opened = 0
-        self.lost = 0
+        self._opened = 0
+        self._lost = 0
 
-    @property
-    def idle(self) -> int:
-        """Connections a request could go out on now."""
-        return sum(line.usable for line in self._lines)
+    def state(self) -> LineState:
+        """How the line is, for people."""
+        busy = sum(line.waiting is not None for line in self._lines)
+        return LineState(sum(line.idle for line in self._lines), busy, self._opened, self._lost)
 
     async def run(self) -> None:
         """Open the connections, open lost ones again, keep idle ones warm; until cancelled."""
-        pause_s = 0.05
         try:
-            while True:
-                self._wanted.clear()
-                failed = await self._fill()
-                pause_s = min(pause_s * 2, LONGEST_PAUSE_S) if failed else 0.05
-                self._warm()
-                try:
-                    async with asyncio.timeout(pause_s if failed else 1.0):
-                        if failed:
-                            await asyncio.sleep(pause_s)
-                        else:
-                            await self._wanted.wait()
-                except TimeoutError:
-                    pass  # time to look whether one has to be kept warm
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_open())
+                group.create_task(self._keep_warm())
         finally:
             for line in list(self._lines):
                 line.drop("the order line is closed")
 
-    async def send(self, head: bytes, body: bytes) -> Outcome:
-        """Send one request on an idle connection and wait for its answer; at most once, whatever happens."""
-        line = next((each for each in self._lines if each.usable), None)
+    async def send(self, head: bytes, body: bytes, *, open_s: float = OPEN_S) -> Outcome:
+        """Send one request on an idle connection and wait for its answer; at most once, whatever happens.
+
+        ``open_s`` is how long it may wait for a connection when none is idle: no byte leaves later than that.
+        """
+        line = next((each for each in self._lines if each.ready()), None)
         if line is None:
-            self._wanted.set()
             try:
-                line = await self._open()
+                line = await self._open(open_s)
             except OSError as error:
                 return NotSent(f"no connection to {self._host}: {_cause(error)}")
         waiting = line.send(head + body)
@@ -217,39 +249,71 @@ class OrderLine:
             line.drop("given up")
             raise
 
-    async def _fill(self) -> bool:
-        """Open what is missing; whether that failed."""
-        try:
-            while len(self._lines) < self._size:
-                await self._open()
-        except OSError:
-            return True
-        return False
+    async def _keep_open(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self._wanted.clear()
+            self._fruitless = False
+            try:
+                while len(self._lines) < self._size and not self._fruitless:
+                    await self._open(OPEN_S)
+            except OSError:
+                self._fruitless = True
+            if not self._fruitless:
+                await self._wanted.wait()
+            # A venue that takes connections and drops them unused must not be called without end either.
+            if self._fruitless:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            else:
+                pause_s = FIRST_PAUSE_S
 
-    async def _open(self) -> _Line:
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(OPEN_S):
-            # asyncio sets TCP_NODELAY on every stream socket.
-            _, line = await loop.create_connection(
-                lambda: _Line(self._forget, self._clock), self._host, self._port, ssl=self._tls
-            )
+    async def _keep_warm(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            now_ns = self._clock.mono_ns()
+            self._drop_mute(now_ns)
+            idle = [line for line in self._lines if line.idle]
+            for line in idle[: max(0, len(self._lines) - self._size)]:
+                line.drop("one more than wanted: it was opened while all others were busy")
+            due = [line for line in idle if line.ready() and now_ns - line.used_ns > WARM_EVERY_S * SECOND]
+            # Opened together they fall due together, and an order must find one at rest: half stay so.
+            for line in due[: max(0, len(idle) - len(self._lines) // 2)]:
+                line.send(self._warmer)
+
+    def _drop_mute(self, now_ns: int) -> None:
+        """End connections whose warmer was never answered; who sends an order watches its own."""
+        for line in list(self._lines):
+            if line.waiting is not None and now_ns - line.used_ns > (self._answer_s + 1) * SECOND:
+                line.drop("nothing came to keep it warm")
+
+    async def _open(self, within_s: float) -> _Line:
+        """Open one more; raises OSError, TimeoutError among them."""
+        line = _Line(self._forget, self._clock)
+        try:
+            async with asyncio.timeout(within_s):
+                # asyncio sets TCP_NODELAY on every stream socket.
+                await asyncio.get_running_loop().create_connection(
+                    lambda: line, self._host, self._port, ssl=self._tls, happy_eyeballs_delay=NEXT_ADDRESS_S
+                )
+                # What has come already is the end, or tickets of TLS: the loop must read it first.
+                while not line.ready() and not line.ended:
+                    await asyncio.sleep(_SETTLE_S)
+        except BaseException:
+            line.drop("not wanted any more")
+            raise
+        if line.ended:
+            raise ConnectionResetError("closed as soon as it was open")
         self._lines.append(line)
-        self.opened += 1
+        self._opened += 1
         return line
 
     def _forget(self, line: _Line) -> None:
         if line in self._lines:
             self._lines.remove(line)
-            self.lost += 1
+            self._lost += 1
+            self._fruitless = self._fruitless or not line.proven
             self._wanted.set()
-
-    def _warm(self) -> None:
-        now = self._clock.mono_ns()
-        for line in list(self._lines):
-            if line.waiting is not None and now - line.used_ns > int((self._answer_s + 1) * SECOND):
-                line.drop("nothing came to keep it warm")
-            elif line.usable and now - line.used_ns > int(WARM_EVERY_S * SECOND):
-                line.send(self._warmer)
 
 
 def _cause(error: OSError) -> str:
