@@ -2,25 +2,27 @@
 
 Pure. Which side and token are ours is decided by our own order's id, never by the venue's "trader side":
 makers may rest on the other token at the rest of a dollar, and their price is then not ours. What is not
-understood is refused with its reason, never guessed.
+understood is refused with its reason, never guessed; what is not ours is not judged at all.
 """
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from decimal import Decimal
-from typing import Any
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Any, NoReturn
 
 from common.core.venue_facts import OrderNews, OrderPhase, VenueTrade
 from common.errors import FrameRefused
 from common.messages import TradeStatus
 from common.units import (
+    MILLISECOND,
     PRICE4_ONE,
     SECOND,
     NotANumber,
     ceil_div,
     decimal_of,
-    floor_div,
     size6_floor,
+    size6_text,
 )
 
 IsOurs = Callable[[str], bool]
@@ -39,97 +41,166 @@ _PHASES: dict[str, OrderPhase] = {
     "DELAYED": "delayed",
     "MATCHED": "matched",
     "UNMATCHED": "ended",
-    "CANCELED": "ended",
-    "CANCELLED": "ended",
     "INVALID": "ended",
     "EXPIRED": "ended",
 }
+_CANCELED = ("CANCELED", "CANCELLED")
+"""What follows is why: ``CANCELED_MARKET_RESOLVED``, or the whole text of an error."""
 _PREFIXES = ("TRADE_STATUS_", "ORDER_STATUS_")
+_COUNTED_IN_SHARES = ("GTC", "GTD")
+"""The others are market orders: the original size of a market buy may be dollars."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_SOONER_NS = 946_684_800 * SECOND
+_NO_LATER_NS = 4_102_444_800 * SECOND
+"""2000 and 2100: a number that is no instant between them has another unit than we know."""
+_EXACT = Context(prec=200)
+"""Prices and sizes have at most 60 digits: nothing is rounded that does not say so."""
 
 
-def read_trade(raw: Mapping[str, Any], is_ours: IsOurs) -> VenueTrade | None:
-    """One trade from our side; None when no order of ours is in it. Raises FrameRefused."""
+def read_json(raw: str | bytes) -> Any:
+    """A document whose fractions stay the text they are: no float becomes money. Raises FrameRefused."""
+    try:
+        return json.loads(raw, parse_float=str, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        start = raw[:40].decode("utf-8", "replace") if isinstance(raw, bytes) else raw[:40]
+        raise FrameRefused("not-json", _printable(start)) from None
+
+
+def read_trades(raw: Mapping[str, Any], is_ours: IsOurs) -> tuple[VenueTrade, ...]:
+    """One trade from the side of each of our orders in it; none when it is nobody's we know.
+
+    A maker's trade has the order in its id: one match may fill several resting orders. Raises FrameRefused.
+    """
+    taker = _order_id(raw.get("taker_order_id"))
+    took = bool(taker) and is_ours(taker)
+    makers = [each for each in _makers(raw) if (made := _order_id(each.get("order_id"))) and is_ours(made)]
+    if not took and not makers:
+        return ()
     trade_id = _text(raw, "id", "trade")
     status = _TRADE_STATUSES.get(_word(raw.get("status")))
     if status is None:
-        raise FrameRefused("unknown-trade-status", str(raw.get("status"))[:40])
+        raise FrameRefused("unknown-trade-status", _printable(str(raw.get("status")))[:40])
     at_ns = _instant_ns(raw.get("match_time") or raw.get("matchtime") or raw.get("timestamp"))
     transaction = raw.get("transaction_hash")
     transaction = transaction if isinstance(transaction, str) else ""
-    listed = raw.get("maker_orders")
-    makers = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-    taker = raw.get("taker_order_id")
-    if isinstance(taker, str) and is_ours(taker):
-        price4, size6, cost_usd6 = _as_taker(raw, makers)
-        return VenueTrade(trade_id, taker, status, price4, size6, cost_usd6, False, at_ns, transaction)
+    found: list[VenueTrade] = []
+    if took:
+        price4, size6, cost_usd6 = _as_taker(raw)
+        found.append(VenueTrade(trade_id, taker, status, price4, size6, cost_usd6, False, at_ns, transaction))
     for maker in makers:
-        order_id = maker.get("order_id")
-        if isinstance(order_id, str) and is_ours(order_id):
-            price4, size6 = _price4(maker.get("price")), _size6(maker.get("matched_amount"))
-            cost_usd6 = _cost_usd6(price4, size6)
-            return VenueTrade(
-                f"{trade_id}/{order_id}", order_id, status, price4, size6, cost_usd6, True, at_ns, transaction
-            )
-    return None
+        order_id = _order_id(maker.get("order_id"))
+        price, size6 = _price(maker.get("price")), _filled6(maker.get("matched_amount"))
+        cost_usd6 = _cost_usd6(price, size6)
+        own_id = f"{trade_id}/{order_id}"
+        found.append(
+            VenueTrade(own_id, order_id, status, _up4(price), size6, cost_usd6, True, at_ns, transaction)
+        )
+    return tuple(found)
+
+
+def makers_differ(raw: Mapping[str, Any]) -> str:
+    """Why the price of a trade we took cannot be told maker by maker, so that its own counts; or empty.
+
+    A trade that lists no makers has nothing to differ.
+    """
+    if not raw.get("maker_orders"):
+        return ""
+    total6, size6 = sum(size6 for _, size6 in _parts(raw)), _filled6(raw.get("size"))
+    if total6 == size6:
+        return ""
+    told = f"its makers show {size6_text(total6)} of {size6_text(size6)} shares"
+    return f"trade {_printable(str(raw.get('id')))[:80]}: {told}; its own price counts"
 
 
 def read_order(raw: Mapping[str, Any]) -> OrderNews:
-    """One order's record; the size of a killed market buy is in dollars and tells nothing.
+    """One order's record; the size of a market buy may be in dollars and then tells nothing.
 
     Raises FrameRefused.
     """
-    order_id = _text(raw, "id", "order")
+    order_id = _order_id(_text(raw, "id", "order"))
     said = raw.get("status")
-    text = said if isinstance(said, str) else ""
-    kind = raw.get("type")
-    phase: OrderPhase | None
-    if kind == "CANCELLATION" or text.upper().startswith(("CANCELED_", "CANCELLED_")):
-        phase = "ended"
-    else:
-        phase = _PHASES.get(_word(text))
-        if phase is None and kind == "PLACEMENT":
-            phase = "live"
-    if phase is None:
-        raise FrameRefused("unknown-order-status", text[:40])
+    text = _printable(said)[:160] if isinstance(said, str) else ""
+    kind = str(raw.get("type")).upper()
     matched = raw.get("size_matched")
+    matched6 = None if matched in (None, "") else _size6(matched)
+    phase = _phase(_word(text), kind)
+    whole = _is_whole(raw, matched6)
+    if phase is None or (not text and kind == "UPDATE" and whole is None):
+        raise FrameRefused("unknown-order-status", text[:40] or kind[:40])
+    if phase == "live" and whole:
+        phase = "matched"
     trades = raw.get("associate_trades")
     trade_ids = tuple(one for one in trades if isinstance(one, str)) if isinstance(trades, list) else ()
-    matched6 = None if matched in (None, "") else _size6(matched)
-    return OrderNews(order_id, phase, matched6, trade_ids, text[:160])
+    return OrderNews(order_id, phase, matched6, trade_ids, text)
 
 
 def concerns(raw: Mapping[str, Any]) -> str:
     """What a trade that is not ours is called, for whoever must look into it."""
-    return f"trade {str(raw.get('id'))[:80]} of order {str(raw.get('taker_order_id'))[:80]}"
+    trade_id, order_id = _printable(str(raw.get("id"))), _printable(str(raw.get("taker_order_id")))
+    return f"trade {trade_id[:80]} of order {order_id[:80]}"
 
 
-def _as_taker(raw: Mapping[str, Any], makers: list[dict[str, Any]]) -> tuple[int, int, int]:
+def _phase(word: str, kind: str) -> OrderPhase | None:
+    if kind == "CANCELLATION" or word.startswith(_CANCELED):
+        return "ended"
+    if not word and kind in ("PLACEMENT", "UPDATE"):
+        return "live"
+    return _PHASES.get(word)
+
+
+def _is_whole(raw: Mapping[str, Any], matched6: int | None) -> bool | None:
+    """Whether everything asked for was matched; None where the record cannot tell."""
+    if raw.get("order_type") not in _COUNTED_IN_SHARES or matched6 is None:
+        return None
+    try:
+        asked6 = _size6(raw.get("original_size"))
+    except FrameRefused:
+        return None
+    return matched6 >= asked6 if asked6 else None
+
+
+def _as_taker(raw: Mapping[str, Any]) -> tuple[int, int, int]:
     """Price, size and cost of our buy: maker by maker where they add up to the trade, else by its price."""
-    token, size6, price4 = raw.get("asset_id"), _size6(raw.get("size")), _price4(raw.get("price"))
-    parts: list[tuple[int, int]] = []
-    for maker in makers:
+    size6, price = _filled6(raw.get("size")), _price(raw.get("price"))
+    parts = list(_parts(raw))
+    if sum(part6 for _, part6 in parts) != size6:
+        return _up4(price), size6, _cost_usd6(price, size6)
+    cost_usd6 = sum(_cost_usd6(each, part6) for each, part6 in parts)
+    dearest = max(each for each, _ in parts)
+    if all(each == dearest for each, _ in parts):
+        return _up4(dearest), size6, cost_usd6
+    return min(ceil_div(cost_usd6 * PRICE4_ONE, size6), _up4(dearest)), size6, cost_usd6
+
+
+def _parts(raw: Mapping[str, Any]) -> Iterator[tuple[Decimal, int]]:
+    """What each maker gave and at which price of our token; nothing more after one that is not understood."""
+    token = raw.get("asset_id")
+    for maker in _makers(raw):
         try:
-            theirs4, part6 = _price4(maker.get("price")), _size6(maker.get("matched_amount"))
+            theirs, part6 = _price(maker.get("price")), _size6(maker.get("matched_amount"))
         except FrameRefused:
-            parts = []
-            break
-        parts.append((theirs4 if maker.get("asset_id") == token else PRICE4_ONE - theirs4, part6))
-    if not parts or sum(part6 for _, part6 in parts) != size6:
-        return price4, size6, _cost_usd6(price4, size6)
-    cost_usd6 = sum(_cost_usd6(each4, part6) for each4, part6 in parts)
-    dearest4 = max(each4 for each4, _ in parts)
-    same = all(each4 == dearest4 for each4, _ in parts)
-    return dearest4 if same else min(ceil_div(cost_usd6 * PRICE4_ONE, size6), dearest4), size6, cost_usd6
+            return
+        yield (theirs if maker.get("asset_id") == token else _EXACT.subtract(1, theirs)), part6
 
 
-def _cost_usd6(price4: int, size6: int) -> int:
+def _makers(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    listed = raw.get("maker_orders")
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+
+def _cost_usd6(price: Decimal, size6: int) -> int:
     """What the exchange takes for so many shares: cut to 1e-6 $, as every recorded chain fill shows."""
-    return floor_div(price4 * size6, PRICE4_ONE)
+    return int(_EXACT.multiply(price, size6).to_integral_value(ROUND_FLOOR))
+
+
+def _up4(price: Decimal) -> int:
+    """A price of ours, rounded up where it is finer than we count."""
+    return int(_EXACT.multiply(price, PRICE4_ONE).to_integral_value(ROUND_CEILING))
 
 
 def _word(value: object) -> str:
     """A status in capitals without the prefix REST puts before it."""
-    word = value.upper() if isinstance(value, str) else ""
+    word = value.strip().upper() if isinstance(value, str) else ""
     for prefix in _PREFIXES:
         word = word.removeprefix(prefix)
     return word
@@ -138,49 +209,74 @@ def _word(value: object) -> str:
 def _text(raw: Mapping[str, Any], name: str, what: str) -> str:
     value = raw.get(name)
     if not isinstance(value, str) or not value:
-        raise FrameRefused(f"{what}-without-{name}", str(value)[:40])
+        raise FrameRefused(f"{what}-without-{name}", _printable(str(value))[:40])
     return value
 
 
+def _order_id(value: object) -> str:
+    """An order id as we write ours, in small letters; empty when there is none."""
+    return value.lower() if isinstance(value, str) else ""
+
+
 def _number(value: object) -> str:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value or "")
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) else ""
 
 
-def _price4(value: object) -> int:
-    """A price of ours, rounded up where it is finer than we count."""
+def _price(value: object) -> Decimal:
+    """A price of a share in dollars, above nothing and below one."""
     try:
-        scaled = decimal_of(_number(value)) * PRICE4_ONE
+        price = decimal_of(_number(value))
     except NotANumber:
-        raise FrameRefused("no-price", str(value)[:40]) from None
-    price4 = int(scaled.to_integral_value(rounding="ROUND_CEILING"))
-    if not 0 < price4 < PRICE4_ONE:
-        raise FrameRefused("price-out-of-range", str(value)[:40])
-    return price4
+        raise FrameRefused("no-price", _printable(str(value))[:40]) from None
+    if not 0 < price < 1 or _up4(price) == PRICE4_ONE:
+        raise FrameRefused("price-out-of-range", _printable(str(value))[:40])
+    return price
 
 
 def _size6(value: object) -> int:
     try:
         size6 = size6_floor(_number(value))
     except NotANumber:
-        raise FrameRefused("no-size", str(value)[:40]) from None
+        raise FrameRefused("no-size", _printable(str(value))[:40]) from None
     if size6 < 0:
-        raise FrameRefused("negative-size", str(value)[:40])
+        raise FrameRefused("negative-size", _printable(str(value))[:40])
+    return size6
+
+
+def _filled6(value: object) -> int:
+    """The size of a trade: one without a share is none."""
+    size6 = _size6(value)
+    if not size6:
+        raise FrameRefused("no-size", _printable(str(value))[:40])
     return size6
 
 
 def _instant_ns(value: object) -> int:
-    """An instant in seconds, milliseconds or as ISO text; 0 where it is none of them."""
+    """An instant in seconds, in milliseconds or as ISO text (UTC where it names no zone); 0 for none."""
     text = _number(value)
     try:
         number = decimal_of(text)
+        # Seconds since 1970 have ten digits, milliseconds thirteen.
+        at_ns = int(number * (MILLISECOND if number > 10**11 else SECOND))
     except NotANumber:
         try:
-            return int(datetime.fromisoformat(text).timestamp()) * SECOND
+            instant = datetime.fromisoformat(text)
         except ValueError:
             return 0
-    # Seconds since 1970 have ten digits, milliseconds thirteen.
-    scale = 1_000_000 if number > Decimal(10) ** 11 else SECOND
-    return max(0, int(number * scale))
+        zoned = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+        at_ns = (zoned - _EPOCH) // timedelta(microseconds=1) * 1_000
+    return at_ns if _NO_SOONER_NS < at_ns < _NO_LATER_NS else 0
 
 
-__all__ = ["IsOurs", "concerns", "read_order", "read_trade"]
+def _printable(text: str) -> str:
+    """Text of the venue as it may reach a terminal or a log."""
+    return "".join(mark if mark.isprintable() else " " for mark in text[:400])
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+__all__ = ["IsOurs", "concerns", "makers_differ", "read_json", "read_order", "read_trades"]

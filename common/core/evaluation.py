@@ -2,14 +2,14 @@
 
 import msgspec
 
-from common.core import lag, passport, risk, route_rule
+from common.core import lag, passport, risk, route_rule, sizing
 from common.core.decision_state import Effect, PublishVerdict, PublishView, SendOrder, State, Window
 from common.core.matching import worst_case_usd6
 from common.core.moment import Moment
 from common.core.portfolio import Reservation
 from common.core.reference import Reference, reference
-from common.messages import Basis, BookState, Gate, Outcome, Submit, Verdict, WindowView
-from common.units import MILLISECOND
+from common.messages import BookState, Gate, Outcome, Submit, Verdict, WindowView
+from common.units import MILLISECOND, usd6_text
 
 VIEW_EVERY_NS = 250 * MILLISECOND
 
@@ -44,9 +44,8 @@ def evaluate(state: State, window: Window, cause: str, moment: Moment, effects: 
         moment=moment,
     )
     submit = None
-    if decision != "no_trade":
-        basis: Basis = priced.basis if isinstance(priced, Reference) else "settlement"
-        submit, risk_gates = _wish(state, window, decision, basis, cause, moment)
+    if decision != "no_trade" and isinstance(priced, Reference):
+        submit, risk_gates = _wish(state, window, decision, priced, cause, moment)
         gates += risk_gates
         if submit is None:
             decision = "no_trade"
@@ -67,7 +66,7 @@ def evaluate(state: State, window: Window, cause: str, moment: Moment, effects: 
 
 
 def _wish(
-    state: State, window: Window, decision: lag.Decision, basis: Basis, cause: str, moment: Moment
+    state: State, window: Window, decision: lag.Decision, priced: Reference, cause: str, moment: Moment
 ) -> tuple[Submit | None, tuple[Gate, ...]]:
     """The order the strategy wants, if risk and the executor's known state allow it."""
     market = window.market
@@ -84,16 +83,6 @@ def _wish(
     )
     if state.posture is None or state.account is None or moment.mono_ns < window.retry_mono_ns:
         return None, gates
-    stake = state.strategy.stake_usd6
-    limit4 = lag.price_cap(state.strategy, market.tick4)
-    wish = risk.Wish(
-        window=market.window,
-        asset=market.asset,
-        outcome=outcome,
-        stake_usd6=stake,
-        limit4=limit4,
-        worst_usd6=worst_case_usd6(stake, limit4, market.fee),
-    )
     book = risk.RiskBook(
         posture=state.posture.posture,
         positions=tuple(state.positions.values()),
@@ -102,6 +91,22 @@ def _wish(
         day_pnl_usd6=state.account.day_pnl_usd6,
         loss_streak=state.account.loss_streak,
         order_times_ns=state.order_times_ns,
+    )
+    stake, limit4 = state.strategy.stake_usd6, lag.price_cap(state.strategy, market.tick4)
+    if state.strategy.sizing == "kelly":
+        # Kelly's stake is right at one price: the order takes nothing dearer.
+        limit4 = state.books[market.token_up if outcome == "up" else market.token_down].asks[0][0]
+        sized = _kelly(state, window, outcome, priced, book, limit4)
+        stake = sized.usd6
+        least = f">= {usd6_text(sizing.MIN_STAKE_USD6)}"
+        gates += (Gate("Kelly stake", sized.text, least, stake > 0),)
+    wish = risk.Wish(
+        window=market.window,
+        asset=market.asset,
+        outcome=outcome,
+        stake_usd6=stake,
+        limit4=limit4,
+        worst_usd6=worst_case_usd6(stake, limit4, market.fee),
     )
     gates += risk.check(state.limits, book, wish, moment)
     if risk.first_failed(gates) is not None:
@@ -119,9 +124,23 @@ def _wish(
             decided_ns=moment.wall_ns,
             decided_mono_ns=moment.mono_ns,
             cause=cause,
-            basis=basis,
+            basis=priced.basis,
         ),
         gates,
+    )
+
+
+def _kelly(
+    state: State, window: Window, outcome: Outcome, priced: Reference, book: risk.RiskBook, limit4: int
+) -> sizing.Stake:
+    market = window.market
+    return sizing.kelly_stake(
+        state.strategy,
+        sizing.probability_ppm(state.strategy, market.asset, priced, market.end_ns),
+        limit4,
+        market.fee,
+        sizing.free_cash_usd6(book),
+        sizing.room_usd6(state.limits, book, market.window, market.asset, outcome),
     )
 
 

@@ -1,5 +1,7 @@
 """The settings every decision depends on, as integers; made by the configuration, read by the core."""
 
+from typing import Literal
+
 import msgspec
 
 
@@ -14,6 +16,16 @@ class StrategySettings(msgspec.Struct, frozen=True):
     max_price4: int = 6_200
     """The ask must be less than this."""
     stake_usd6: int = 10_000_000
+    """What one order spends before its fee; with Kelly sizing it is not used."""
+    sizing: Literal["fixed", "kelly"] = "fixed"
+    kelly_fraction_ppm: int = 250_000
+    """The part of what Kelly's criterion says that is staked."""
+    kelly_max_usd6: int = 25_000_000
+    """No order by Kelly's criterion costs more than this, fee included."""
+    volatility_ppm: int = 600_000
+    """Standard deviation of a year's logarithmic return, as a year of 365 days: 0.6 is 60 %."""
+    volatility_by_asset: tuple[tuple[str, int], ...] = ()
+    """The same for single assets, which then have no use for the common one."""
     families: tuple[str, ...] = ("chainlink",)
     """Price families a window may be judged by, best first; each is only ever compared with itself."""
     routes: tuple[str, ...] = ("chainlink", "polybolt", "rtds")

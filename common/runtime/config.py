@@ -31,7 +31,7 @@ from common.runtime.config_sections import (
     Watch,
 )
 from common.runtime.paths import default_config_file
-from common.units import SECOND, ppm_of_percent_exact, price4_exact, usd6_exact
+from common.units import SECOND, ppm_exact, ppm_of_percent_exact, price4_exact, usd6_exact
 
 PREFIX = "LAGGARD_"
 ALIASES = {"ORACLES": "oracles.routes"}
@@ -66,6 +66,14 @@ class Config(Section):
             min_time_left_ns=_ns(rule.min_time_left_s),
             max_price4=price4_exact(rule.max_price),
             stake_usd6=usd6_exact(rule.stake_usd),
+            sizing=rule.sizing,
+            kelly_fraction_ppm=ppm_exact(rule.kelly_fraction),
+            kelly_max_usd6=usd6_exact(rule.kelly_max_usd),
+            volatility_ppm=ppm_exact(rule.volatility_annual),
+            volatility_by_asset=tuple(
+                (asset, ppm_exact(text))
+                for asset, _, text in (entry.partition("=") for entry in rule.volatility_by_asset)
+            ),
             families=rule.families,
             routes=tuple(route for route in self.oracles.routes if route != "exchange"),
             max_divergence_ppm=ppm_of_percent_exact(self.oracles.max_divergence_percent),
@@ -138,6 +146,10 @@ def _live_problems(config: Config) -> list[str]:
             f"wallet.address is missing: a {wallet.kind} wallet is not the key; write the address that holds "
             "the money (laggard check tells what the key owns)"
         )
+    if _mistyped(wallet.address):
+        problems.append(
+            f"wallet.address: {wallet.address} is mistyped: its mixed case does not fit; copy it anew"
+        )
     if wallet.session_key and wallet.kind != "deposit":
         problems.append(
             'wallet.session_key: session keys exist for deposit wallets only; wallet.kind = "deposit"'
@@ -147,6 +159,22 @@ def _live_problems(config: Config) -> list[str]:
             'strategy.families: real money is judged by the settling stream alone; families = ["chainlink"]'
         )
     return problems
+
+
+def _mistyped(address: str) -> bool:
+    """Whether the mixed case of an address contradicts it (EIP-55); one case alone says nothing."""
+    plain = address[2:]
+    if plain in (plain.lower(), plain.upper()):
+        return False
+    try:
+        from Crypto.Hash import keccak
+    except ImportError:
+        return False  # the executor cannot start without it and says so
+    marks = keccak.new(digest_bits=256, data=plain.lower().encode()).hexdigest()
+    return any(
+        letter.isalpha() and letter.isupper() != (mark >= "8")
+        for letter, mark in zip(plain, marks, strict=False)
+    )
 
 
 def known_keys() -> list[str]:
@@ -228,6 +256,9 @@ def _problem(detail: Any, origins: dict[str, str]) -> str:
         # A TOML number is a binary float and would lose digits of money.
         return f'{key}{where}: amounts are text; write {key.rpartition(".")[2]} = "{detail["input"]}"'
     message = detail["msg"].removeprefix("Value error, ")
+    if key.startswith("wallet."):
+        # A key pasted in the wrong place is not repeated.
+        return f"{key}{where}: {message}"
     return f"{key}{where}: {message}; it is {str(detail['input'])[:60]!r}"
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from common.messages import RouteName
-from common.units import NotANumber, ppm_of_percent_exact, price4_exact, usd6_exact
+from common.units import NotANumber, ppm_exact, ppm_of_percent_exact, price4_exact, usd6_exact
 
 
 def _money(text: str) -> str:
@@ -41,6 +41,32 @@ def _percent(text: str) -> str:
     return text
 
 
+def _fraction(text: str) -> str:
+    if not 0 < _ppm(text) <= 1_000_000:
+        raise ValueError("must be greater than 0 and at most 1, with at most six decimals")
+    return text
+
+
+def _volatility(text: str) -> str:
+    if not 0 < _ppm(text) <= 10_000_000:
+        raise ValueError("must be greater than 0 and at most 10 (0.6 is 60 % a year)")
+    return text
+
+
+def _ppm(text: str) -> int:
+    try:
+        return ppm_exact(text)
+    except NotANumber as error:
+        raise ValueError(str(error)) from None
+
+
+def _one_each(entries: tuple[str, ...]) -> tuple[str, ...]:
+    for entry in entries:
+        _volatility(entry.partition("=")[2])
+    _distinct(tuple(entry.partition("=")[0] for entry in entries))
+    return entries
+
+
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -51,6 +77,9 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 Money = Annotated[str, AfterValidator(_money)]
 Price = Annotated[str, AfterValidator(_price)]
 Percent = Annotated[str, AfterValidator(_percent)]
+Fraction = Annotated[str, AfterValidator(_fraction)]
+Volatility = Annotated[str, AfterValidator(_volatility)]
+AssetVolatility = Annotated[str, Field(pattern=r"^(btc|eth|sol|xrp)=[0-9.]+$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
 Kind = Literal["spot", "twap30", "twap60", "binance"]
 Exchange = Literal["coinbase", "kraken", "binance"]
@@ -150,6 +179,15 @@ class Strategy(Section):
     min_time_left_s: Annotated[float, Field(ge=0, le=86_400 * 7)] = 300
     max_price: Price = "0.62"
     stake_usd: Money = "10"
+    sizing: Literal["fixed", "kelly"] = "fixed"
+    """``kelly`` stakes a part of the free cash by a model's probability instead of stake_usd."""
+    kelly_fraction: Fraction = "0.25"
+    kelly_max_usd: Money = "25"
+    """The most one order may cost by Kelly's criterion, fee included; the limits of [risk] hold as well."""
+    volatility_annual: Volatility = "0.6"
+    """Of the model alone, and yours to estimate: the standard deviation of a year's return."""
+    volatility_by_asset: Annotated[tuple[AssetVolatility, ...], AfterValidator(_one_each)] = ()
+    """Other values for single assets: ``btc=0.45, sol=0.9``."""
     families: Annotated[tuple[Family, ...], AfterValidator(_distinct)] = ("chainlink",)
     """Best first; every one but chainlink is a stand-in that does not settle, for paper trading only."""
     max_tick_age_s: Seconds = 5

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -26,6 +27,9 @@ class Secret(str):
 
     def __format__(self, _spec: str) -> str:
         return "***"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is never written down")
 
     def reveal(self) -> str:
         """The content, as a plain text."""
@@ -67,9 +71,14 @@ def private_bytes(file: Path) -> bytes | None:
 
 def write_credentials(file: Path, values: dict[str, str]) -> None:
     """Write a new file, 0600 from its first byte; raises FileExistsError rather than replace one."""
+    write_private(file, msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n")
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Write a new file, 0600 from its first byte; raises FileExistsError rather than replace one."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as out:
-        out.write(msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n")
+        out.write(content)
         out.flush()
         os.fsync(out.fileno())

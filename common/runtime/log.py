@@ -16,6 +16,8 @@ import structlog  # noqa: E402 - see above
 if _RICH_UNSEEN:
     del sys.modules["rich"]
 
+from common.runtime.credentials import Secret  # noqa: E402 - see above
+
 Logger = structlog.typing.FilteringBoundLogger
 
 _SECRET_KEY = re.compile(r"(secret|passphrase|private_?key|api_?key|token)$", re.IGNORECASE)
@@ -62,13 +64,23 @@ def configure(role: str, boot: str, level: str = "info", stream: TextIO | None =
 
 
 def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace values of secret-sounding keys, and token-shaped text anywhere."""
+    """Replace values of secret-sounding keys, secrets wherever they are, and token-shaped text anywhere."""
     for key, value in event.items():
-        if _SECRET_KEY.search(key) and key != "token" and value:
-            event[key] = MASK
-        elif isinstance(value, str):
-            event[key] = _SECRET_TEXT.sub(MASK, value)
+        event[key] = MASK if _SECRET_KEY.search(key) and key != "token" and value else _masked(value)
     return event
+
+
+def _masked(value: Any) -> Any:
+    # JSON would write a secret's content: it is a text.
+    if isinstance(value, Secret):
+        return MASK
+    if isinstance(value, str):
+        return _SECRET_TEXT.sub(MASK, value)
+    if isinstance(value, dict):
+        return {key: _masked(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(inner) for inner in value]
+    return value
 
 
 class Burst:

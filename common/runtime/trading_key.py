@@ -24,6 +24,8 @@ KEY_VARIABLE = "LAGGARD_PRIVATE_KEY"
 PASSWORD_VARIABLE = "LAGGARD_KEYSTORE_PASSWORD"  # noqa: S105 - a name
 SECRET_VARIABLES = (KEY_VARIABLE, PASSWORD_VARIABLE)
 SYSTEMD_PASSWORD = "laggard-keystore-password"  # noqa: S105 - a name
+_HANDED = {"environment": KEY_VARIABLE, "keystore": PASSWORD_VARIABLE}
+"""What the executor may need of the environment, by ``wallet.key_source``."""
 _PR_SET_DUMPABLE = 4
 
 
@@ -69,13 +71,18 @@ def handed_file(paths: Paths) -> Path:
     return paths.run_dir / "handed.json"
 
 
-def hand_over(environ: MutableMapping[str, str], paths: Paths) -> None:
-    """Take the secrets out of an environment and leave them for the executor; none leaves no file."""
+def hand_over(environ: MutableMapping[str, str], config: Config, paths: Paths) -> None:
+    """Take the secrets out of an environment and leave the one that is needed for the executor.
+
+    A start that needs none leaves no file. What a process was started with stays readable to its user for as
+    long as it lives, whatever it does: the caller closes its doors and starts others from ``environ``.
+    """
     file = handed_file(paths)
     file.unlink(missing_ok=True)
     taken = {name: environ.pop(name) for name in SECRET_VARIABLES if environ.get(name)}
-    if taken:
-        write_credentials(file, taken)
+    needed = _HANDED.get(config.wallet.key_source) if config.mode == "live" else None
+    if needed in taken:
+        write_credentials(file, {needed: taken[needed]})
 
 
 def take_back(paths: Paths) -> None:
@@ -114,9 +121,7 @@ def _from_keystore(paths: Paths) -> TradingKey:
 
 
 def _password(paths: Paths) -> Secret:
-    handed = (
-        read_credentials(handed_file(paths), (PASSWORD_VARIABLE,)) if handed_file(paths).exists() else None
-    )
+    handed = read_credentials(handed_file(paths), (PASSWORD_VARIABLE,))
     if handed is not None:
         return handed[PASSWORD_VARIABLE]
     directory = os.environ.get("CREDENTIALS_DIRECTORY")

@@ -5,19 +5,22 @@ here deploys, approves or places anything, and an answer that is not complete is
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from polymarket._internal.environment import PRODUCTION_CONFIG, create_environment
 from polymarket.clients.async_secure import AsyncSecureClient
-from polymarket.errors import PolymarketError, RequestRejectedError
+from polymarket.environments import Environment
+from polymarket.errors import PolymarketError, RequestRejectedError, SigningError, UserInputError
 from polymarket.models.clob.api_key import ApiKeyCreds
 
-from common.core.account_frames import IsOurs, concerns, read_order, read_trade
+from common.core.account_frames import IsOurs, concerns, read_json, read_order, read_trades
 from common.core.venue_facts import Absent, Found, OrderNews, Reading, Unread, VenueTrade
 from common.errors import DependencyMissing, FeedRefused, FrameRefused
 from common.runtime.config import Config
+from common.runtime.config_sections import Venue
 from common.runtime.credentials import Secret
 from common.units import SECOND
 from common.venue.clob.l2_auth import ApiKey
@@ -25,127 +28,179 @@ from common.venue.port import Activity
 from common.venue.signing.wallet import SIGNATURE_TYPES
 
 CALL_S = 10.0
+READING_S = 25.0
+"""A reading of many pages ends by then: who asked has to be able to ask again within a minute."""
 CLOCKS_APART_S = 60
 """Trades are asked for from so long before: their stamps are whole seconds of the venue's clock."""
 MOST_PAGES = 50
 END_CURSOR = "LTE="
-_UNKNOWN_ORDER = (400, 404)
+USER_AGENT = "laggard/0.1"
+_REFUSES_US = (400, 401, 403)
 
 
 class AccountClient:
     """One account's reads and cancellations; make it with ``connect``."""
 
-    def __init__(self, client: AsyncSecureClient, api_key: ApiKey, signature_type: int) -> None:
+    def __init__(
+        self,
+        client: AsyncSecureClient,
+        api_key: ApiKey,
+        signature_type: int,
+        said: Callable[[BaseException], str],
+    ) -> None:
+        """``said`` makes the text of an error that may be shown."""
         self.api_key = api_key
         self._client = client
         self._signature_type = signature_type
+        self._said = said
 
     async def close(self) -> None:
         """Close every connection of the client."""
         await self._client.close()
 
     async def look_up(self, order_id: str, token_id: str, since_ns: int) -> Reading:
-        """One order's record, the open orders and its trades; Absent only when all three were answered."""
+        """One order's record, the open orders and its trades; Absent only when all three were answered.
+
+        The token is not needed: it is part of what the id is the digest of.
+        """
         try:
-            news = await self._record(order_id)
-            resting = await self._pages("/data/orders", {"id": order_id})
-            trades = await self._trades(since_ns, lambda one: one == order_id)
+            async with asyncio.timeout(READING_S):
+                news = await self._record(order_id)
+                resting = await self._pages("/data/orders", {"id": order_id})
+                # Last: what was matched while the others were read is in it.
+                trades, _ = await self._trades(since_ns, lambda one: one == order_id)
+            named = [raw for raw in resting if str(raw.get("id")).lower() == order_id]
+            if news is None and named:
+                news = read_order(named[0])
         except (_Incomplete, FrameRefused) as problem:
             return Unread(str(problem))
-        open_one = next((raw for raw in resting if raw.get("id") == order_id), None)
-        try:
-            news = news or (read_order(open_one) if open_one is not None else None)
-        except FrameRefused as refusal:
-            return Unread(str(refusal))
-        found = tuple(trade for trade, _ in trades if trade is not None)
-        return Found(news, found) if news is not None or found else Absent()
+        except TimeoutError:
+            return Unread(f"the venue did not tell all of the order within {READING_S:g} s")
+        return Found(news, trades) if news is not None or trades else Absent()
 
     async def trades_since(self, after_ns: int, own: Sequence[str]) -> Activity | Unread:
         """All trades of the account matched since then, in full."""
-        ids = frozenset(own)
         try:
-            trades = await self._trades(after_ns, ids.__contains__)
+            async with asyncio.timeout(READING_S):
+                return Activity(*await self._trades(after_ns, frozenset(own).__contains__))
         except (_Incomplete, FrameRefused) as problem:
             return Unread(str(problem))
-        return Activity(
-            tuple(trade for trade, _ in trades if trade is not None),
-            tuple(what for trade, what in trades if trade is None),
-        )
+        except TimeoutError:
+            return Unread(f"the venue did not tell all trades within {READING_S:g} s")
 
     async def cancel(self, order_id: str) -> None:
         """Ask to take an order back; whether it worked is for ``look_up`` to say."""
+        with suppress(_Incomplete):
+            await self._asked("cancel", self._client.cancel_order(order_id=order_id))
+
+    async def refresh_balance(self) -> None:
+        """Make the venue look at the chain again: it works from a copy; raises DependencyMissing."""
         try:
-            async with asyncio.timeout(CALL_S):
-                await self._client.cancel_order(order_id=order_id)
-        except (PolymarketError, TimeoutError):
-            return
+            await self._get_bytes("/balance-allowance/update", self._collateral())
+        except _Incomplete as problem:
+            raise DependencyMissing(f"the venue does not look at the chain again: {problem}") from None
 
     async def balance(self) -> tuple[int, dict[str, int]]:
-        """Collateral by the venue's word, and what each contract may take of it; raises DependencyMissing."""
-        params = {"asset_type": "COLLATERAL", "signature_type": self._signature_type}
+        """Collateral by the venue's newest word, and what each contract may take of it (both 1e-6 $).
+
+        Raises DependencyMissing.
+        """
+        await self.refresh_balance()
         try:
-            # The venue works from a copy of the chain's state: ask it to look again first.
-            await self._get("/balance-allowance/update", params, answers=False)
-            raw = await self._get("/balance-allowance", params)
+            raw = await self._get("/balance-allowance", self._collateral())
             allowances = raw.get("allowances") or {}
-            return int(raw["balance"]), {name.lower(): int(value) for name, value in allowances.items()}
-        except (_Incomplete, LookupError, TypeError, ValueError, AttributeError) as problem:
+            return _units(raw["balance"]), {name.lower(): _units(each) for name, each in allowances.items()}
+        except (_Incomplete, FrameRefused, LookupError, ValueError, AttributeError) as problem:
             raise DependencyMissing(f"the venue does not tell the balance: {problem}") from None
 
     async def closed_only(self) -> bool:
         """Whether the venue lets this account close positions only; raises DependencyMissing."""
         try:
             raw = await self._get("/auth/ban-status/closed-only", {})
-        except _Incomplete as problem:
+        except (_Incomplete, FrameRefused) as problem:
             raise DependencyMissing(f"the venue does not tell the account's standing: {problem}") from None
         told = raw.get("closed_only") if isinstance(raw, dict) else None
         if not isinstance(told, bool):
             raise DependencyMissing("the venue does not tell the account's standing: no closed_only")
         return told
 
+    def _collateral(self) -> dict[str, Any]:
+        return {"asset_type": "COLLATERAL", "signature_type": self._signature_type}
+
     async def _record(self, order_id: str) -> OrderNews | None:
+        path = f"/data/order/{order_id}"
         try:
-            raw = await self._get(f"/data/order/{order_id}", {})
+            raw = await self._get(path, {})
         except _Incomplete as problem:
-            if problem.status in _UNKNOWN_ORDER:
+            # A 400 may be any failure: the venue makes the status of its text.
+            if problem.status == 404 or (problem.status == 400 and "not found" in str(problem).lower()):
                 return None
             raise
-        return read_order(raw) if isinstance(raw, dict) and raw.get("id") else None
+        if raw is None:
+            return None  # so it answers, by its users' reports, for orders that have ended
+        if not isinstance(raw, dict) or str(raw.get("id")).lower() != order_id:
+            raise _Incomplete(f"{path}: the answer is not the order's record")
+        return read_order(raw)
 
-    async def _trades(self, since_ns: int, is_ours: IsOurs) -> list[tuple[VenueTrade | None, str]]:
+    async def _trades(self, since_ns: int, is_ours: IsOurs) -> tuple[tuple[VenueTrade, ...], tuple[str, ...]]:
+        """Our trades, and the names of those that are nobody's we know.
+
+        Not filtered by token: a taker of the other token may have filled an order of ours that rested.
+        """
         after = str(max(0, since_ns // SECOND - CLOCKS_APART_S))
-        found = await self._pages("/data/trades", {"maker_address": self._client.wallet, "after": after})
-        return [(read_trade(raw, is_ours), concerns(raw)) for raw in found]
+        rows = await self._pages("/data/trades", {"maker_address": self._client.wallet, "after": after})
+        read = [(read_trades(raw, is_ours), raw) for raw in rows]
+        return (
+            tuple(trade for trades, _ in read for trade in trades),
+            tuple(concerns(raw) for trades, raw in read if not trades),
+        )
 
     async def _pages(self, path: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Every item of a list; a page that is missing or malformed makes the whole incomplete."""
         items: list[dict[str, Any]] = []
-        cursor = ""
+        cursor, known = "", {""}
         for _ in range(MOST_PAGES):
             raw = await self._get(path, {**params, **({"next_cursor": cursor} if cursor else {})})
             page = raw.get("data") if isinstance(raw, dict) else None
             if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
                 raise _Incomplete(f"{path}: the answer is no page of a list")
             items += page
-            cursor = raw.get("next_cursor") or END_CURSOR
-            if cursor == END_CURSOR:
+            # A page that says nothing of it may be anything; null is an end to the official client too.
+            cursor = raw.get("next_cursor", "")
+            if cursor in (END_CURSOR, None):
                 return items
+            if not isinstance(cursor, str) or cursor in known:
+                raise _Incomplete(f"{path}: the page does not say what follows it")
+            known.add(cursor)
         raise _Incomplete(f"{path}: more than {MOST_PAGES} pages")
 
-    async def _get(self, path: str, params: Mapping[str, Any], *, answers: bool = True) -> Any:
-        # The client's own signed transport, but not its models: they refuse records the venue does write,
-        # and one odd trade must not hide the others.
+    async def _get(self, path: str, params: Mapping[str, Any]) -> Any:
+        return read_json(await self._get_bytes(path, params))
+
+    async def _get_bytes(self, path: str, params: Mapping[str, Any]) -> bytes:
+        # The client's own signed transport, but neither its models nor its reader of JSON: the models refuse
+        # records the venue does write, one odd trade must not hide the others, and the reader makes floats.
         transport = self._client._ctx.secure_clob  # noqa: SLF001
+        raw: bytes = await self._asked(path, transport.get_bytes(path, params=dict(params)))
+        return raw
+
+    async def _asked(self, what: str, call: Any) -> Any:
+        """What the client gives for one request; raises _Incomplete for whatever it raises."""
         try:
             async with asyncio.timeout(CALL_S):
-                read = transport.get_json if answers else transport.get_bytes
-                return await read(path, params=dict(params))
+                return await call
         except RequestRejectedError as error:
-            raise _Incomplete(f"{path}: {_said(error)}", error.status) from None
-        except PolymarketError as error:
-            raise _Incomplete(f"{path}: {_said(error)}") from None
+            advice = _REFUSED_KEY if error.status == 401 else ""
+            raise _Incomplete(
+                f"{what}: HTTP {error.status}: {self._said(error)}{advice}", error.status
+            ) from None
         except TimeoutError:
-            raise _Incomplete(f"{path}: no answer within {CALL_S:g} s") from None
+            raise _Incomplete(f"{what}: no answer within {CALL_S:g} s") from None
+        except Exception as error:  # noqa: BLE001 - a slip of the client is no reason to end the executor
+            raise _Incomplete(f"{what}: {self._said(error)}") from None
+
+
+_REFUSED_KEY = "; check this host's clock, then delete clob.json where there is one, and start again"
 
 
 class _Incomplete(Exception):
@@ -161,12 +216,58 @@ async def connect(
 ) -> AccountClient:
     """Bind the client to the venue the configuration names; without credentials it asks for them.
 
-    Raises FeedRefused when the venue refuses the key, DependencyMissing when it cannot be reached.
+    Reads nothing of the chain and of wallets. Raises FeedRefused when the venue refuses the key or the client
+    the credentials, DependencyMissing when the venue cannot be reached.
     """
-    venue = config.venue
+    hidden = [private_key, *(credentials or {}).values()]
+
+    def said(error: BaseException) -> str:
+        return _shown(error, hidden)
+
+    given = credentials and ApiKeyCreds(
+        key=credentials["api_key"].reveal(),
+        secret=credentials["secret"].reveal(),
+        passphrase=credentials["passphrase"].reveal(),
+    )
+    try:
+        async with asyncio.timeout(2 * CALL_S):
+            # Not ``create``: that one asks the relayer and deploys a wallet where it finds none.
+            client = await AsyncSecureClient._create(  # noqa: SLF001
+                private_key=private_key.reveal(),
+                wallet=wallet,
+                environment=_environment(config.venue),
+                credentials=given or None,
+                validate_credentials=False,
+            )
+    except RequestRejectedError as error:
+        if error.status not in _REFUSES_US:
+            raise DependencyMissing(f"the venue gives no API credentials now: {said(error)}") from None
+        raise FeedRefused(
+            f"the venue refuses this key: {said(error)}; check the key, this host's clock and its region"
+        ) from None
+    except (UserInputError, SigningError) as error:
+        raise FeedRefused(f"the key or wallet.address is malformed: {said(error)}; correct it") from None
+    except (PolymarketError, TimeoutError) as error:
+        raise DependencyMissing(f"the venue cannot be reached for the account: {said(error)}") from None
+    known = client.credentials
+    hidden += [Secret(known.key), Secret(known.secret), Secret(known.passphrase)]
+    # The client has no setting for it; who asks for help at the venue is found by it.
+    client._ctx.secure_clob._client.headers["User-Agent"] = USER_AGENT  # noqa: SLF001
+    try:
+        api_key = ApiKey(client.signer, Secret(known.key), Secret(known.secret), Secret(known.passphrase))
+    except ValueError:
+        await client.close()
+        raise FeedRefused(
+            "the API credentials are malformed: their secret is no base64; copy clob.json anew, or delete it "
+            "so that new ones are made"
+        ) from None
+    return AccountClient(client, api_key, SIGNATURE_TYPES[config.wallet.kind], said)
+
+
+def _environment(venue: Venue) -> Environment:
     # The client offers no public way to name another venue; its environment is made by the same private
     # helpers it makes its own with. Pinned to one version, and the acceptance suite runs on it.
-    environment = create_environment(
+    return create_environment(
         name="configured",
         config=replace(
             PRODUCTION_CONFIG,
@@ -179,32 +280,21 @@ async def connect(
             rpc_url=venue.chain_rpc_urls[0],
         ),
     )
-    given = credentials and ApiKeyCreds(
-        key=credentials["api_key"].reveal(),
-        secret=credentials["secret"].reveal(),
-        passphrase=credentials["passphrase"].reveal(),
-    )
-    try:
-        async with asyncio.timeout(2 * CALL_S):
-            # Not ``create``: that one deploys a wallet where it finds none.
-            client = await AsyncSecureClient._create(  # noqa: SLF001
-                private_key=private_key.reveal(),
-                wallet=wallet,
-                environment=environment,
-                credentials=given or None,
-                validate_credentials=False,
-            )
-    except RequestRejectedError as error:
-        raise FeedRefused(
-            f"the venue refuses this key: {_said(error)}; check the key, this host's clock and its region"
-        ) from None
-    except (PolymarketError, TimeoutError) as error:
-        raise DependencyMissing(f"the venue cannot be reached for the account: {_said(error)}") from None
-    known = client.credentials
-    api_key = ApiKey(client.signer, Secret(known.key), Secret(known.secret), Secret(known.passphrase))
-    return AccountClient(client, api_key, SIGNATURE_TYPES[config.wallet.kind])
 
 
-def _said(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text[:200]
+def _units(value: object) -> int:
+    """Base units as the venue writes them; raises ValueError for anything but a whole number."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not text.isascii() or not text.isdigit() or len(text) > 78:
+        raise ValueError(f"{str(value)[:40]!r} is no whole number of base units")
+    return int(text)
+
+
+def _shown(error: BaseException, hidden: Sequence[Secret]) -> str:
+    """The text of an error on one line, without any of these secrets."""
+    text = str(error)
+    for secret in hidden:
+        for form in (secret.reveal(), secret.reveal().removeprefix("0x")):
+            text = text.replace(form, "***") if form else text
+    line = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
+    return line[:200] or type(error).__name__

@@ -127,7 +127,7 @@ def _traffic(seconds: int, frames: int) -> Traffic:
         start_venue(running)
         before, after, gathered = asyncio.run(_measure(stage, running, seconds))
     finally:
-        close(running, stage)
+        close(running)
         leave(running, stage)
     return _between(before, after, gathered)
 

@@ -127,7 +127,7 @@ def _perform(plan: Plan, stage: Stage, *, live: bool) -> dict[str, Any]:
         ended, gathered = asyncio.run(_play(plan, stage, running, tally, live))
     finally:
         progress("stopping")
-        killed = close(running, stage)
+        killed = close(running)
     result = conclude(plan, stage, running, gathered, tally, killed)
     result["ended"] = ended
     result["seconds"] = round(time.monotonic() - began, 1)

@@ -167,39 +167,43 @@ def start_venue(running: Running) -> None:
         ) from None
 
 
-def close(running: Running, stage: Stage) -> list[int]:
+def close(running: Running) -> list[int]:
     """Stop supervisord and everything under it; returns the pids that had to be killed."""
-    pids = _pids(running.stack)
+    ours = _processes(running.stack)
+    killed = []
     if running.process.poll() is None and not stop_supervisor(
         running.stack, running.process.pid, STOP_LIMIT_S
     ):
         running.process.kill()
-        pids.append(running.process.pid)
+        killed.append(running.process.pid)
     running.process.wait()
-    left = [pid for pid in pids if is_alive(pid) and _is_ours(pid, stage)]
+    # A pid may have been given to somebody else meanwhile: when it began tells whose it is. Its environment
+    # would not, for a process with keys shows that to nobody.
+    left = [pid for pid, began in ours.items() if is_alive(pid) and _began(pid) == began]
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(FileNotFoundError):
         running.stack.meeting_file.unlink()
-    return left
+    return killed + left
 
 
-def _pids(stack: Stack) -> list[int]:
+def _processes(stack: Stack) -> dict[int, str]:
+    """The pids under this supervisord, and when each began."""
     try:
         with rpc(stack.socket) as server:
-            return [row.pid for row in process_table(server) if row.pid]
+            return {row.pid: _began(row.pid) for row in process_table(server) if row.pid}
     except (*UNREACHABLE, Fault):
-        return []
+        return {}
 
 
-def _is_ours(pid: int, stage: Stage) -> bool:
-    """A pid may have been given to somebody else meanwhile: the environment tells whose it is."""
+def _began(pid: int) -> str:
+    """When a process began, in ticks since the boot; empty when there is none."""
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        # The name, in brackets, may hold anything; the 22nd field of all is the 20th after it.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
-        return False
-    return f"LAGGARD_RUN_DIR={stage.run_dir}".encode() in environment.split(b"\0")
+        return ""
 
 
 def leave(running: Running, stage: Stage) -> Path:

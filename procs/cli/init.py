@@ -14,11 +14,12 @@ import requests
 from common.errors import ConfigError, DependencyMissing
 from common.feeds.connection import LOOPBACK, USER_AGENT
 from common.runtime.clock import SystemClock
-from common.runtime.config import load_config
+from common.runtime.config import Config, load_config
 from common.runtime.credentials import write_credentials
-from common.runtime.paths import make_paths
+from common.runtime.paths import Paths, make_paths
 from common.units import SECOND
 from common.venue.reader_key import new_wallet, obtain
+from procs.cli.store_key import store_trading_key
 
 
 @click.command()
@@ -27,19 +28,33 @@ from common.venue.reader_key import new_wallet, obtain
     is_flag=True,
     help="Make a wallet without money and, with it, a key that reads PolyBolt's prices.",
 )
-@click.option("--replace", is_flag=True, help="Move an existing key aside instead of stopping.")
+@click.option(
+    "--trading-key",
+    is_flag=True,
+    help="Store the key that signs orders, from a hidden prompt or standard input; never replaces one.",
+)
+@click.option("--keystore", is_flag=True, help="Store the trading key encrypted with a password.")
+@click.option("--replace", is_flag=True, help="Move an existing reader key aside instead of stopping.")
 @click.option(
     "--config",
     "config_file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="TOML file; otherwise LAGGARD_CONFIG or the user's configuration directory.",
 )
-def init(reader_key: bool, replace: bool, config_file: Path | None) -> int:
-    """Make what a first start needs: exit 1 when it exists already or the venue refuses."""
-    if not reader_key:
-        raise click.UsageError("say what to make: laggard init --reader-key")
+def init(reader_key: bool, trading_key: bool, keystore: bool, replace: bool, config_file: Path | None) -> int:
+    """Make what a first start needs: exit 1 when it exists already or is refused."""
+    if reader_key == trading_key:
+        raise click.UsageError("say what to make: laggard init --reader-key, or laggard init --trading-key")
+    if reader_key and keystore:
+        raise click.UsageError("--keystore is for a trading key")
+    if trading_key and replace:
+        raise click.UsageError("a trading key is never replaced: move its file aside yourself")
     config = load_config(config_file)
     paths = make_paths(config.paths.state_dir, config.paths.run_dir, config.paths.credentials_dir)
+    return store_trading_key(paths, keystore) if trading_key else _make_reader_key(config, paths, replace)
+
+
+def _make_reader_key(config: Config, paths: Paths, replace: bool) -> int:
     wallet_file, key_file = paths.credentials_file("reader-wallet"), paths.credentials_file("polybolt")
     existing = [str(file) for file in (key_file, wallet_file) if os.path.lexists(file)]
     if existing and not replace:

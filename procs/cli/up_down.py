@@ -17,7 +17,7 @@ from common.runtime.endpoints import ROLES
 from common.runtime.lock import hold_role
 from common.runtime.paths import Paths, make_paths
 from common.runtime.paths import prepare as prepare_paths
-from common.runtime.trading_key import hand_over, take_back
+from common.runtime.trading_key import SECRET_VARIABLES, close_doors, hand_over, take_back
 from procs.cli.asking import Place
 from procs.cli.show import progress
 from procs.cli.stack import (
@@ -51,6 +51,8 @@ STOP_LIMIT_S = 75.0
 @click.option("--live", is_flag=True, help="Trade with real money; needs a key and a clean laggard check.")
 def up(config_file: Path | None, live: bool) -> int:
     """Start all processes and wait until they answer; nothing happens when they already run."""
+    if any(os.environ.get(name) for name in SECRET_VARIABLES):
+        close_doors()
     stack = own_stack()
     config = load_config(config_file)
     if config.mode == "live" and not live:
@@ -64,8 +66,12 @@ def up(config_file: Path | None, live: bool) -> int:
         prepare(stack)
         prepare_paths(paths)
         _refuse_if_taken(stack, paths)
-        hand_over(os.environ, paths)
-        running = _start(stack, paths, config_file)
+        hand_over(os.environ, config, paths)
+        try:
+            running = _start(stack, paths, config_file)
+        except BaseException:
+            take_back(paths)
+            raise
     else:
         meeting = read_meeting(stack)
         if meeting is not None and meeting.kind == "demo":
@@ -90,6 +96,7 @@ def down() -> int:
     stack = own_stack()
     pid = supervisor_pid(stack) or mute_supervisor_pid(stack)
     if pid is None:
+        _forget(stack)
         progress("not running")
         return 0
     if not stop_supervisor(stack, pid, STOP_LIMIT_S):
@@ -97,13 +104,18 @@ def down() -> int:
             f"supervisord (pid {pid}) did not end within {STOP_LIMIT_S:.0f} s; "
             f"see {stack.log_dir}, then kill {pid}"
         )
+    _forget(stack)
+    progress("stopped")
+    return 0
+
+
+def _forget(stack: Stack) -> None:
+    """Leave nothing of the run: neither its meeting place nor what was handed over."""
     meeting = read_meeting(stack)
     if meeting is not None:
         take_back(make_paths(meeting.state_dir, meeting.run_dir))
     with contextlib.suppress(FileNotFoundError):
         stack.meeting_file.unlink()
-    progress("stopped")
-    return 0
 
 
 def _refuse_if_taken(stack: Stack, paths: Paths) -> None:

@@ -1,9 +1,12 @@
-"""``laggard init --reader-key``: two private files, or none; and never a secret on the screen."""
+"""``laggard init``: private files, or none; and never a secret on the screen."""
 
 import asyncio
+import io
 import json
 import os
+import select
 import stat
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,13 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from eth_account import Account
 
+from common.runtime.config import load_config
 from common.runtime.credentials import read_credentials
+from common.runtime.paths import make_paths
+from common.runtime.trading_key import read_trading_key
 from common.sim.faults import read_faults
 from common.sim.script import Script
 from common.sim.server import Venue
 from common.sim.settings import SimSettings
 from common.venue.reader_key import wallet_of
+from common.venue.signing.wallet import wallets_of
 from procs.cli.main import laggard, run
 
 NAMES = ("api_key", "secret", "passphrase")
@@ -239,3 +247,153 @@ def test_without_the_library_it_says_what_to_install(
     assert make() == 69
     assert "bin/setup" in capsys.readouterr().err
     assert files(credentials) == {}
+
+
+KEY = "0x" + "5a" * 32
+"""Worth nothing anywhere."""
+ADDRESS = "0xa8049bB68181799124F98E467DD749e120abFA64"
+PASSWORD = "correct horse "
+
+
+def store(monkeypatch: pytest.MonkeyPatch, entered: str, *more: str) -> tuple[int, list[str]]:
+    """The exit code, and whether the doors were closed before anything was read."""
+    order: list[str] = []
+
+    class Entered(io.StringIO):
+        def readline(self, *sizes: int) -> str:
+            order.append("read")
+            return super().readline(*sizes)
+
+    # Not in the process that runs all the other tests.
+    monkeypatch.setattr("procs.cli.store_key.close_doors", lambda: order.append("closed"))
+    monkeypatch.setattr("sys.stdin", Entered(entered))
+    return run(laggard, ["init", "--trading-key", *more]), order
+
+
+def test_a_trading_key_is_stored_and_its_wallets_are_shown(
+    credentials: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert store(monkeypatch, f"  {KEY.upper().replace('0X', '')}\n") == (0, ["closed", "read"])
+    found = read_credentials(credentials / "trading.json", ("private_key",))
+    assert found is not None
+    assert found["private_key"].reveal() == KEY
+    assert sorted(files(credentials)) == ["trading.json"]
+    shown = "".join(capsys.readouterr())
+    assert KEY[2:] not in shown.lower()
+    for text in (ADDRESS, *wallets_of(ADDRESS), str(credentials / "trading.json"), 'key_source = "file"'):
+        assert text in shown
+
+
+def test_a_keystore_opens_with_its_password_alone(
+    credentials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert store(monkeypatch, f"{KEY}\n{PASSWORD}\n", "--keystore")[0] == 0
+    file = credentials / "trading.keystore.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert KEY[2:] not in file.read_text()
+    shown = "".join(capsys.readouterr())
+    assert KEY[2:] not in shown
+    assert PASSWORD.strip() not in shown
+    assert "trading.password" in shown
+    word = credentials / "trading.password"
+    word.touch(mode=0o600)
+    word.write_text(PASSWORD + "\n")
+    config = load_config(None, {"LAGGARD_WALLET__KEY_SOURCE": "keystore"})
+    paths = make_paths(str(tmp_path), str(tmp_path), str(credentials))
+    assert read_trading_key(config, paths).private_key.reveal() == KEY
+
+
+@pytest.mark.parametrize("name", ["trading.json", "trading.keystore.json"])
+def test_a_trading_key_is_never_replaced(
+    credentials: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    credentials.mkdir()
+    (credentials / name).symlink_to(credentials / "nowhere")
+    more = ["--keystore"] if "keystore" in name else []
+    assert store(monkeypatch, f"{KEY}\n{PASSWORD}\n", *more) == (1, ["closed"])
+    assert str(credentials / name) in capsys.readouterr().err
+    assert not (credentials / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    "entered", ["", "0x12", KEY + "00", "0x" + "zz" * 32, "0x" + "00" * 32, "0x" + "ff" * 32]
+)
+def test_what_is_no_key_is_not_stored_and_not_repeated(
+    credentials: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], entered: str
+) -> None:
+    assert store(monkeypatch, entered + "\n")[0] == 1
+    assert files(credentials) == {}
+    text = "".join(capsys.readouterr())
+    assert "nothing was stored" in text
+    assert len(entered) < 8 or entered[2:] not in text
+
+
+def test_a_keystore_needs_a_password(
+    credentials: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert store(monkeypatch, f"{KEY}\n\n", "--keystore")[0] == 1
+    assert "password" in capsys.readouterr().err
+    assert files(credentials) == {}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--reader-key", "--trading-key"),
+        ("--reader-key", "--keystore"),
+        ("--trading-key", "--replace"),
+        ("--trading-key", KEY),
+        ("--keystore",),
+    ],
+)
+def test_options_that_make_no_sense_make_nothing(credentials: Path, options: tuple[str, ...]) -> None:
+    assert run(laggard, ["init", *options]) == 2
+    assert files(credentials) == {}
+
+
+def test_a_directory_a_trading_key_cannot_be_written_to_is_told(
+    credentials: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    credentials.write_text("a file in the way")
+    assert store(monkeypatch, KEY + "\n")[0] == 69
+    assert str(credentials) in capsys.readouterr().err
+
+
+def test_on_a_terminal_nothing_that_is_entered_is_shown(credentials: Path, tmp_path: Path) -> None:
+    screen, terminal = os.openpty()
+    shown = b""
+
+    def until(text: bytes, times: int = 1) -> None:
+        nonlocal shown
+        while shown.count(text) < times:
+            assert select.select([screen], [], [], 20)[0], shown
+            shown += os.read(screen, 1000)
+
+    command = "from procs.cli.main import main; main(['init', '--trading-key', '--keystore'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", command],
+        cwd=Path(__file__).parents[2],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    ) as asking:
+        until(b"Private key: ")
+        os.write(screen, KEY.encode() + b"\n")
+        until(b"Password of the keystore: ")
+        os.write(screen, b"battery\n")
+        until(b"Repeat for confirmation: ")
+        os.write(screen, b"staple\n")
+        until(b"Password of the keystore: ", 2)
+        os.write(screen, b"battery\n")
+        until(b"Repeat for confirmation: ", 2)
+        os.write(screen, b"battery\n")
+        until(b"laggard up.")
+        assert asking.wait(20) == 0
+    os.close(terminal)
+    os.close(screen)
+    assert ADDRESS.encode() in shown
+    assert KEY[2:].encode() not in shown
+    assert b"battery" not in shown
+    opened = Account.decrypt(json.loads((credentials / "trading.keystore.json").read_text()), "battery")
+    assert "0x" + bytes(opened).hex() == KEY

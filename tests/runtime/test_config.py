@@ -214,3 +214,64 @@ def test_real_money_reaches_the_decisions(tmp_path: Path) -> None:
     assert config.strategy_settings().live
     assert not Config().strategy_settings().live
     assert config.order_settings().absent_after_ns == 40 * SECOND
+
+
+# Of EIP-55 itself.
+ADDRESS = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+
+
+@pytest.mark.parametrize("address", [ADDRESS, ADDRESS.lower(), "0x" + ADDRESS[2:].upper()])
+def test_an_address_of_real_money_is_read_in_any_proper_case(tmp_path: Path, address: str) -> None:
+    path = written(tmp_path, f'mode = "live"\n[wallet]\naddress = "{address}"\n')
+    assert load_config(path, {}).wallet.address == address
+
+
+@pytest.mark.parametrize("address", [ADDRESS.replace("5aA", "5aa"), ADDRESS.replace("5aA", "5bA")])
+def test_a_mistyped_address_is_refused(tmp_path: Path, address: str) -> None:
+    (problem,) = problems_of(written(tmp_path, f'mode = "live"\n[wallet]\naddress = "{address}"\n'), {})
+    assert "mistyped" in problem
+    assert address in problem
+
+
+def test_a_key_in_the_place_of_an_address_is_not_repeated(tmp_path: Path) -> None:
+    (problem,) = problems_of(written(tmp_path, f'[wallet]\naddress = "0x{"5a" * 32}"\n'), {})
+    assert problem.startswith("wallet.address")
+    assert "5a5a" not in problem
+
+
+def test_kelly_reaches_the_decisions(tmp_path: Path) -> None:
+    text = (
+        '[strategy]\nsizing = "kelly"\nkelly_fraction = "0.1"\nkelly_max_usd = "12.5"\n'
+        'volatility_annual = "0.55"\nvolatility_by_asset = ["sol=0.9", "xrp=1"]\n'
+    )
+    settings = load_config(written(tmp_path, text), {}).strategy_settings()
+    assert settings.sizing == "kelly"
+    assert settings.kelly_fraction_ppm == 100_000
+    assert settings.kelly_max_usd6 == 12_500_000
+    assert settings.volatility_ppm == 550_000
+    assert settings.volatility_by_asset == (("sol", 900_000), ("xrp", 1_000_000))
+    by_variable = load_config(None, {"LAGGARD_STRATEGY__VOLATILITY_BY_ASSET": "btc=0.4, eth=0.5"})
+    assert by_variable.strategy.volatility_by_asset == ("btc=0.4", "eth=0.5")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("sizing", '"half"'),
+        ("kelly_fraction", '"0"'),
+        ("kelly_fraction", '"1.000001"'),
+        ("kelly_fraction", '"0.0000001"'),
+        ("kelly_fraction", "0.25"),
+        ("kelly_max_usd", '"-1"'),
+        ("volatility_annual", '"0"'),
+        ("volatility_annual", '"60"'),
+        ("volatility_annual", '"high"'),
+        ("volatility_by_asset", '["doge=0.5"]'),
+        ("volatility_by_asset", '["btc=0"]'),
+        ("volatility_by_asset", '["btc=."]'),
+        ("volatility_by_asset", '["btc=0.5", "btc=0.6"]'),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(tmp_path: Path, key: str, value: str) -> None:
+    (problem,) = problems_of(written(tmp_path, f"[strategy]\n{key} = {value}\n"), {})
+    assert problem.startswith(f"strategy.{key}")

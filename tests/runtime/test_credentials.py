@@ -1,9 +1,12 @@
 """Credentials come from private files, show themselves masked, and are never overwritten."""
 
+import copy
 import json
+import pickle
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from common.errors import ConfigError
@@ -37,6 +40,13 @@ def test_a_secret_shows_itself_masked_however_it_is_shown() -> None:
     shown = [str(secret), repr(secret), f"{secret}", f"{secret!r:>20}", "%s" % secret, repr({"a": secret})]  # noqa: UP031
     assert not [text for text in shown if CANARY in text]
     assert secret.reveal() == CANARY
+
+
+def test_a_secret_is_never_written_down() -> None:
+    for write in (pickle.dumps, copy.deepcopy, msgspec.json.encode, msgspec.msgpack.encode):
+        with pytest.raises(TypeError) as caught:
+            write(Secret(CANARY))
+        assert CANARY not in str(caught.value)
 
 
 def test_no_file_is_no_error(file: Path) -> None:

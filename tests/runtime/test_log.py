@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
+from common.runtime.credentials import Secret
 from common.runtime.log import MASK, configure
 
 
@@ -62,3 +63,13 @@ def test_secrets_of_libraries_are_masked_too(stream: io.StringIO) -> None:
     logging.getLogger("library").warning("url %s", secret)
     assert secret not in stream.getvalue()
     assert lines(stream)[0]["api_key"] == MASK
+
+
+def test_a_secret_is_masked_wherever_it_stands(stream: io.StringIO) -> None:
+    log = configure("books", "b1", stream=stream)
+    secret = Secret("canary-0x5eed")
+    log.info("found", one=secret, inside={"deep": [secret, (secret, 7)]}, plain=["as it is"])
+    assert "canary" not in stream.getvalue()
+    (line,) = lines(stream)
+    assert (line["one"], line["inside"]) == (MASK, {"deep": [MASK, [MASK, 7]]})
+    assert line["plain"] == ["as it is"]

@@ -31,9 +31,9 @@ def paths(tmp_path: Path) -> Paths:
     return make_paths(str(tmp_path / "state"), str(tmp_path / "run"), str(tmp_path / "credentials"))
 
 
-def config(source: str, tmp_path: Path) -> Config:
+def config(source: str, tmp_path: Path, mode: str = "live") -> Config:
     file = tmp_path / "c.toml"
-    file.write_text(f'[wallet]\nkind = "eoa"\nkey_source = "{source}"\n')
+    file.write_text(f'mode = "{mode}"\n[wallet]\nkind = "eoa"\nkey_source = "{source}"\n')
     return load_config(file, {})
 
 
@@ -85,20 +85,42 @@ def test_what_the_environment_held_is_handed_over_and_taken_back(paths: Paths, t
     environ = {"LAGGARD_PRIVATE_KEY": KEY, "PATH": "/bin"}
     with pytest.raises(ConfigError, match="LAGGARD_PRIVATE_KEY"):
         refuse_in_environment(environ)
-    hand_over(environ, paths)
+    hand_over(environ, config("environment", tmp_path), paths)
     assert environ == {"PATH": "/bin"}
     refuse_in_environment(environ)
     assert handed_file(paths).stat().st_mode & 0o777 == 0o600
     assert read_trading_key(config("environment", tmp_path), paths).private_key.reveal() == KEY
-    hand_over({}, paths)  # a start without one leaves none of an earlier run
+    hand_over({}, config("environment", tmp_path), paths)  # a start without one leaves none of an earlier run
+    assert not handed_file(paths).exists()
+    hand_over({"LAGGARD_PRIVATE_KEY": KEY}, config("environment", tmp_path), paths)
+    take_back(paths)
     assert not handed_file(paths).exists()
     take_back(paths)
+
+
+@pytest.mark.parametrize(
+    ("source", "mode", "left"),
+    [
+        ("environment", "live", {"LAGGARD_PRIVATE_KEY"}),
+        ("keystore", "live", {"LAGGARD_KEYSTORE_PASSWORD"}),
+        ("file", "live", set()),
+        ("environment", "paper", set()),
+    ],
+)
+def test_only_what_is_needed_is_handed_over(
+    paths: Paths, tmp_path: Path, source: str, mode: str, left: set[str]
+) -> None:
+    environ = {"LAGGARD_PRIVATE_KEY": KEY, "LAGGARD_KEYSTORE_PASSWORD": PASSWORD, "HOME": "/"}
+    hand_over(environ, config(source, tmp_path, mode), paths)
+    assert environ == {"HOME": "/"}
+    file = handed_file(paths)
+    assert set(json.loads(file.read_text()) if file.exists() else {}) == left
 
 
 def test_a_handed_password_opens_the_keystore(paths: Paths, tmp_path: Path) -> None:
     encrypted = Account.encrypt(KEY, PASSWORD, kdf="pbkdf2", iterations=2)
     private(paths.credentials_file("trading.keystore"), json.dumps(encrypted))
-    hand_over({"LAGGARD_KEYSTORE_PASSWORD": PASSWORD}, paths)
+    hand_over({"LAGGARD_KEYSTORE_PASSWORD": PASSWORD}, config("keystore", tmp_path), paths)
     assert read_trading_key(config("keystore", tmp_path), paths).private_key.reveal() == KEY
 
 
@@ -141,3 +163,57 @@ def test_no_core_is_left_and_the_memory_is_closed(tmp_path: Path) -> None:
     assert done.returncode < 0
     assert done.stdout.strip().splitlines()[-1] == "0 (0, 0)"
     assert list(tmp_path.iterdir()) == []
+
+
+NOBODY = """
+import os
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+"""
+VICTIM = f"""
+import ctypes, sys
+from common.runtime.trading_key import close_doors
+{NOBODY}
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as a process is that did not change its user
+if sys.argv[1] == "closed":
+    close_doors()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+NEIGHBOUR = f"""
+import sys
+{NOBODY}
+for name in ("environ", "maps", "mem", "stat"):
+    try:
+        open(f"/proc/{{sys.argv[1]}}/{{name}}", "rb").close()
+    except PermissionError:
+        continue
+    print(name)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's doors are Linux's")
+@pytest.mark.parametrize(("doors", "seen"), [("open", {"environ", "maps"}), ("closed", set())])
+def test_another_process_of_the_user_reads_neither_memory_nor_environment(doors: str, seen: set[str]) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, "-c", VICTIM, doors],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == "ready\n"
+        looked = subprocess.run(
+            [sys.executable, "-c", NEIGHBOUR, str(victim.pid)], capture_output=True, text=True, timeout=30
+        )
+        assert victim.stdin is not None
+        victim.stdin.close()
+    found = set(looked.stdout.split())
+    # A kernel may keep other processes' memory to their parents in any case.
+    assert found - {"mem", "stat"} == seen
+    assert "stat" in found
+    assert doors == "open" or "mem" not in found
