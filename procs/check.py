@@ -7,8 +7,7 @@ ends. Starts nothing and writes nothing.
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from common.runtime.clock import SystemClock
 from common.runtime.config import Config, load_config
 from common.runtime.credentials import read_credentials
 from common.runtime.paths import Paths, make_paths
-from common.runtime.trading_key import read_trading_key, refuse_in_environment
+from common.runtime.trading_key import close_doors, read_trading_key, refuse_in_environment
 from common.store.journal_read import read_journal
 from common.units import SECOND
 from common.venue.checks import CheckContext, run_checks
@@ -64,8 +63,7 @@ class Probe:
         silence = Silence(limit_ns=30 * SECOND, dead_ns=60 * SECOND)
         greeting = first_subscription([market.token_up])
         link = Link(self.config.venue.clob_ws_url, lambda: [greeting], on_frame, silence)
-        async with _running(link, self.clock):
-            await asyncio.wait_for(heard.wait(), HEAR_S)
+        await _hear(link, heard, self.clock)
         return f"a book of {market.window} with its hash"
 
     async def journal(self) -> str:
@@ -79,14 +77,28 @@ class Probe:
         return f"{len(found.books.orders)} orders, everything adds up, posture {found.posture.posture}"
 
 
-@asynccontextmanager
-async def _running(link: Link, clock: SystemClock) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(keep_connected(link, clock, structlog.get_logger()))
+async def _hear(link: Link, heard: asyncio.Event, clock: SystemClock) -> None:
+    """Run a link until something was heard; raises LaggardError with why nothing was."""
+    why = f"connected, but nothing came within {HEAR_S:g} s"
+
+    def on_state(up: bool, text: str) -> None:
+        nonlocal why
+        why = why if up else text
+
+    link.on_state = on_state
+    running = asyncio.ensure_future(keep_connected(link, clock, structlog.get_logger()))
+    hearing = asyncio.ensure_future(heard.wait())
     try:
-        yield
+        await asyncio.wait((running, hearing), timeout=HEAR_S, return_when=asyncio.FIRST_COMPLETED)
+        if heard.is_set():
+            return
+        if running.done():
+            await running
+        raise LaggardError(why)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        running.cancel()
+        hearing.cancel()
+        await asyncio.gather(running, hearing, return_exceptions=True)
 
 
 async def check(config: Config, paths: Paths) -> ChecksReport:
@@ -97,21 +109,9 @@ async def check(config: Config, paths: Paths) -> ChecksReport:
     if config.mode == "live":
         return await _check_live(probe)
 
-    async def none() -> str:
-        return ""
-
-    report = await run_checks(
-        _context(probe, "", "", "", _refused("no account"), _refused("no account"), none)
-    )
-    return ChecksReport(
-        at_ns=report.at_ns,
-        results=tuple(
-            CheckResult(one.name, "skipped", "paper trading needs no account")
-            if one.name in ACCOUNT_CHECKS
-            else one
-            for one in report.results
-        ),
-    )
+    away = _refused("no account")
+    context = _context(probe, "", "", "", away, away, away)
+    return await run_checks(context, skip=ACCOUNT_CHECKS, because="paper trading needs no account")
 
 
 async def _check_live(probe: Probe) -> ChecksReport:
@@ -144,8 +144,7 @@ async def _check_live(probe: Probe) -> ChecksReport:
             on_alive=answered.set,
             ping_s=0.5,
         )
-        async with _running(link, probe.clock):
-            await asyncio.wait_for(answered.wait(), HEAR_S)
+        await _hear(link, answered, probe.clock)
         return "the venue answers on the user channel"
 
     try:
@@ -220,6 +219,7 @@ def main() -> None:
     logs = structlog.make_filtering_bound_logger(50)
     structlog.configure(wrapper_class=logs, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
+        close_doors()
         refuse_in_environment(os.environ)
         config = load_config()
         paths = make_paths(config.paths.state_dir, config.paths.run_dir, config.paths.credentials_dir)

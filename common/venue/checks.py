@@ -5,21 +5,21 @@ what is not known is not well.
 """
 
 import asyncio
-import json
 import shutil
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import requests
-
+from common.core.matching import worst_case_usd6
 from common.errors import LaggardError
 from common.messages import CheckResult, ChecksReport, CheckState, MarketState
 from common.runtime.clock import Clock
 from common.runtime.config import Config
-from common.units import SECOND, usd6_exact, usd6_text
+from common.units import SECOND, price4_exact, usd6_exact, usd6_text
 from common.venue.chain import ChainReader
+from common.venue.fetch import fetch_json, shown_host
 from common.venue.signing.contracts import (
     COLLATERAL,
     CONDITIONAL_TOKENS,
@@ -27,8 +27,6 @@ from common.venue.signing.contracts import (
 )
 
 ONE_CHECK_S = 5.0
-HTTP_S = (3.0, 4.0)
-USER_AGENT = "laggard/0.1"
 WARN_OFFSET_NS = SECOND
 REFUSE_OFFSET_NS = 5 * SECOND
 LITTLE_SPACE = 1 << 30
@@ -56,27 +54,31 @@ class CheckContext:
     journal: Callable[[], Awaitable[str]]
 
 
-async def run_checks(context: CheckContext) -> ChecksReport:
-    """Run all checks at once, each for at most five seconds."""
+async def run_checks(context: CheckContext, *, skip: Collection[str] = (), because: str = "") -> ChecksReport:
+    """Run all checks at once, each for at most five seconds; what is skipped asks nobody."""
     chain = ChainReader(context.config.venue.chain_rpc_urls, context.config.venue.chain_id)
-    checks: tuple[tuple[str, Awaitable[Found]], ...] = (
-        ("key", _key(context)),
-        ("chain", _chain(chain)),
-        ("contracts", _contracts(chain, context)),
-        ("balance", _balance(chain, context)),
-        ("allowance", _allowances(chain, context)),
-        ("api key", _api_key(context)),
-        ("standing", _standing(context)),
-        ("clock", _clock(context)),
-        ("region", _region(context)),
-        ("order version", _order_version(context)),
-        ("book", _told(context.book, "the venue sends no books: see venue.clob_ws_url and the network")),
-        ("user channel", _told(context.user_channel, "see venue.clob_user_ws_url and the API key")),
-        ("journal", _told(context.journal, "keep the journal as it is and look into it before trading")),
-        ("disk", _disk(context)),
+    no_books = "the venue sends no books: see venue.clob_ws_url and the network"
+    checks: tuple[tuple[str, Callable[[], Awaitable[Found]]], ...] = (
+        ("key", partial(_key, context)),
+        ("chain", partial(_chain, chain)),
+        ("contracts", partial(_contracts, chain, context)),
+        ("balance", partial(_balance, chain, context)),
+        ("allowance", partial(_allowances, chain, context)),
+        ("api key", partial(_api_key, context)),
+        ("standing", partial(_standing, context)),
+        ("clock", partial(_clock, context)),
+        ("region", partial(_region, context)),
+        ("order version", partial(_order_version, context)),
+        ("book", partial(_told, context.book, no_books)),
+        ("user channel", partial(_told, context.user_channel, "see venue.clob_user_ws_url and the API key")),
+        ("journal", partial(_told, context.journal, "keep the journal as it is and look into it first")),
+        ("disk", partial(_disk, context)),
     )
-    results = await asyncio.gather(*(_bounded(name, check) for name, check in checks))
-    return ChecksReport(at_ns=context.clock.wall_ns(), results=tuple(results))
+    asked = [(name, check) for name, check in checks if name not in skip]
+    found = await asyncio.gather(*(_bounded(name, check) for name, check in asked))
+    by_name = {one.name: one for one in found}
+    results = tuple(by_name.get(name) or CheckResult(name, "skipped", because) for name, _ in checks)
+    return ChecksReport(at_ns=context.clock.wall_ns(), results=results)
 
 
 def failures(results: Iterable[CheckResult]) -> str:
@@ -84,10 +86,10 @@ def failures(results: Iterable[CheckResult]) -> str:
     return "; ".join(f"{one.name}: {one.text}" for one in results if one.state == "failed")
 
 
-async def _bounded(name: str, check: Awaitable[Found]) -> CheckResult:
+async def _bounded(name: str, check: Callable[[], Awaitable[Found]]) -> CheckResult:
     try:
         async with asyncio.timeout(ONE_CHECK_S):
-            state, text, fix = await check
+            state, text, fix = await check()
     except TimeoutError:
         state, text, fix = (
             "failed",
@@ -96,6 +98,13 @@ async def _bounded(name: str, check: Awaitable[Found]) -> CheckResult:
         )
     except LaggardError as error:
         state, text, fix = "failed", str(error), "mend what is named; it is asked again"
+    except Exception as error:  # noqa: BLE001 - a check that breaks has failed; it must not end the executor
+        # Only the kind of error: its text is nobody's sentence, and may quote what was asked.
+        state, text, fix = (
+            "failed",
+            f"the check broke off: {type(error).__name__}",
+            "report this; asked again",
+        )
     return CheckResult(name, state, text, "" if state == "ok" else fix)
 
 
@@ -133,7 +142,8 @@ async def _contracts(chain: ChainReader, context: CheckContext) -> Found:
     wanted |= {f"exchange of {version}": EXCHANGES[version].address for version in _versions(context)}
     if context.config.wallet.kind != "eoa":
         wanted["wallet"] = context.address
-    missing = [name for name, address in wanted.items() if not await chain.has_code(address)]
+    there = await asyncio.gather(*(chain.has_code(address) for address in wanted.values()))
+    missing = [name for name, has_code in zip(wanted, there, strict=True) if not has_code]
     if missing:
         fix = "a wallet is deployed by its first use on the venue's site" if missing == ["wallet"] else ""
         return "failed", f"no contract at the address of: {', '.join(missing)}", fix or "update laggard"
@@ -143,26 +153,29 @@ async def _contracts(chain: ChainReader, context: CheckContext) -> Found:
 async def _balance(chain: ChainReader, context: CheckContext) -> Found:
     on_chain = await chain.collateral(COLLATERAL, context.address)
     at_venue, _ = await context.balance()
-    stake = usd6_exact(context.config.strategy.stake_usd)
-    text = f"{usd6_text(on_chain)} $ on the chain, {usd6_text(at_venue)} $ by the venue's word"
-    if min(on_chain, at_venue) < stake:
-        return "failed", f"{text}; one stake is {usd6_text(stake)} $", f"send collateral to {context.address}"
+    needed = _one_stake_usd6(context)
+    # To the last unit: two amounts that differ must not look alike.
+    chain_text, venue_text, needed_text = (usd6_text(one, places=6) for one in (on_chain, at_venue, needed))
+    text = f"{chain_text} $ on the chain, {venue_text} $ by the venue's word"
+    if min(on_chain, at_venue) < needed:
+        problem = f"{text}; one stake with its fee is up to {needed_text} $"
+        return "failed", problem, f"send collateral to {context.address}"
     if on_chain != at_venue:
         return "warning", text, "the venue's copy may lag; laggard prove compares to the last unit"
     return "ok", text, ""
 
 
 async def _allowances(chain: ChainReader, context: CheckContext) -> Found:
-    stake = usd6_exact(context.config.strategy.stake_usd)
+    needed = _one_stake_usd6(context)
     lacking = []
     for version in _versions(context):
         spender = EXCHANGES[version].address
-        if await chain.allowance(COLLATERAL, context.address, spender) < stake:
+        if await chain.allowance(COLLATERAL, context.address, spender) < needed:
             lacking.append(f"{version} ({spender})")
     if lacking:
         return (
             "failed",
-            f"the exchange may not take collateral: {', '.join(lacking)}",
+            f"the exchange may not take one stake of collateral: {', '.join(lacking)}",
             "approve it once on the venue's site, for this contract only",
         )
     return "ok", f"the exchanges of {', '.join(_versions(context))} may take collateral", ""
@@ -237,21 +250,16 @@ def _versions(context: CheckContext) -> tuple[str, ...]:
     return tuple(sorted(found)) or ("v1",)
 
 
+def _one_stake_usd6(context: CheckContext) -> int:
+    """What one order can cost, its fee included, where it costs most: the venue wants both at hand."""
+    strategy = context.config.strategy
+    stake, limit = usd6_exact(strategy.stake_usd), price4_exact(strategy.max_price)
+    return max((worst_case_usd6(stake, limit, market.fee) for market in context.markets), default=stake)
+
+
 async def _get(url: str) -> Any:
-    """The JSON at an address; raises LaggardError in one line."""
-
-    def ask() -> Any:
-        try:
-            answer = requests.get(
-                url, timeout=HTTP_S, allow_redirects=False, headers={"User-Agent": USER_AGENT}
-            )
-        except requests.RequestException as error:
-            raise LaggardError(f"no answer ({type(error).__name__})") from None
-        if answer.status_code != 200 or len(answer.content) > 1 << 16:
-            raise LaggardError(f"HTTP {answer.status_code}")
-        try:
-            return json.loads(answer.content)
-        except ValueError:
-            raise LaggardError("an answer that is no JSON") from None
-
-    return await asyncio.to_thread(ask)
+    """The JSON at an address; raises DependencyMissing in one line."""
+    status, document = await fetch_json(url)
+    if status != 200:
+        raise LaggardError(f"{shown_host(url)} answered HTTP {status}")
+    return document

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import msgspec
+from rich.markup import escape
 
 from common.errors import DependencyMissing
 from common.messages import ChecksReport, ReadChecks
@@ -32,16 +33,18 @@ MARKS = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "-"}
 )
 def check(as_json: bool, live: bool, config_file: Path | None) -> int:
     """Check key, wallet, chain, balances, clock, region, books and journal; exit 1 when one failed."""
-    report = _ask_executor() or _run_apart(live, config_file)
+    # A file that is named is what is asked about, whatever the running executor was started with.
+    report = (_ask_executor() if config_file is None else None) or _run_apart(live, config_file)
     failed = [one for one in report.results if one.state == "failed"]
     if as_json:
         print_json("check", ok=not failed, checks=msgspec.to_builtins(report.results))
     else:
         made = table("check", "", "found")
         for one in report.results:
-            add_row(made, [one.name, MARKS[one.state], one.text])
+            # What others said must not become markup.
+            add_row(made, [one.name, MARKS[one.state], escape(one.text)])
             if one.fix and one.state in ("failed", "warning"):
-                add_row(made, ["", "", f"-> {one.fix}"])
+                add_row(made, ["", "", f"-> {escape(one.fix)}"])
         console().print(made)
     if failed:
         click.echo(f"{len(failed)} checks failed: no order would be sent", err=True)
@@ -64,7 +67,8 @@ def _run_apart(live: bool, config_file: Path | None) -> ChecksReport:
         extra["LAGGARD_CONFIG"] = str(config_file.resolve())
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "procs.check"],
+            # -P: what reads the key must not import what lies in the caller's directory.
+            [sys.executable, "-P", "-m", "procs.check"],
             env=os.environ | extra,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -141,7 +141,7 @@ def test_seventy_two_cases(capsys: pytest.CaptureFixture[str]) -> None:
             rows = []
             names = [f"w{number}-{place}" for place in range(len(REPLIES) + 1)]
             live.start(before=_EXIT.format(window=names[0]) + CRASHES[crash])
-            await live.on.report()
+            await live.on.report(limit_s=60)
             for place, name in enumerate(REPLIES):
                 rows.append(await case(live, crash, name, names[place], names[place + 1]))
             await at_rest(live, rows[-1])
@@ -192,15 +192,15 @@ async def case(live: LiveStage, crash: str, reply_name: str, name: str, followin
     if not row.crashed:
         live.on.kill()
     live.start(before=_EXIT.format(window=following) + CRASHES[crash])
-    await live.on.report(limit_s=30)
-    order_id = await until_accepted(live, name, limit_s=30)
+    await live.on.report(limit_s=60)
+    order_id = await until_accepted(live, name, limit_s=60)
     began = time.monotonic()
     while not await decided(live, name):
         open_s = time.monotonic() - began
         if open_s > CASE_LIMIT_S:
             row.problems.append(f"still open after {CASE_LIMIT_S:.0f} s")
             break
-        report = await live.on.report(limit_s=30)
+        report = await live.on.report(limit_s=60)
         order = next(one for one in report.orders if one.order_id == order_id)
         if order.unknown and open_s > SAID_WITHIN_S and report.posture.posture == "trading":
             row.problems.append("unknown and nothing says so")
