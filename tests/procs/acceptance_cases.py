@@ -415,10 +415,10 @@ async def _(live: LiveStage, name: str) -> None:
     live.faults(
         {"kind": "refuse", "channel": "user", "status": 503}, {"kind": "disconnect", "channel": "user"}
     )
-    await live.on.wait_report(lambda told: told.posture.posture == "no-new-orders")
+    await live.on.wait_report(lambda told: told.posture.posture == "no-new-orders", 45)
     await refuses(live, name, code="hold")
     live.faults()
-    await live.on.wait_report(lambda told: told.posture.posture == "trading", 20)
+    await live.on.wait_report(lambda told: told.posture.posture == "trading", 45)
     await until_accepted(live, name)
     await order(live, name)
 

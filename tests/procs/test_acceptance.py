@@ -24,7 +24,7 @@ async def suite(mode: str) -> dict[int, str]:
             if case.adapters == "live" and mode != "live":
                 continue
             try:
-                await asyncio.wait_for(case.run(live, f"{mode[0]}{case.number}"), 60)
+                await asyncio.wait_for(case.run(live, f"{mode[0]}{case.number}"), 100)
                 found[case.number] = ""
             except Exception:  # noqa: BLE001 - a failed case is a row of the table
                 found[case.number] = traceback.format_exc(limit=-2)
