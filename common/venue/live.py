@@ -284,7 +284,7 @@ def _environment(venue: Venue) -> Environment:
 
 def _units(value: object) -> int:
     """Base units as the venue writes them; raises ValueError for anything but a whole number."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    text = str(value) if isinstance(value, int) else value
     if not isinstance(text, str) or not text.isascii() or not text.isdigit() or len(text) > 78:
         raise ValueError(f"{str(value)[:40]!r} is no whole number of base units")
     return int(text)

@@ -33,7 +33,10 @@ pytestmark = [pytest.mark.procs, pytest.mark.timeout(120)]
 ROLE = "oracle-rtds"
 KILLS = 5
 MEDIAN_LIMIT_S = 0.3
+MEDIAN_STARTS = 1.6
+"""On a machine where loading the code alone takes long, the limits are these multiples of that."""
 MAX_LIMIT_S = 0.6
+MAX_STARTS = 2.5
 ROUNDS = 3
 """Whatever else the machine does only lengthens a silence: a round over the limits is measured again."""
 CALM_S = 0.5
@@ -201,11 +204,24 @@ async def hear_kills(watched: Watched) -> Heard:
 def test_a_killed_feed_is_heard_again_soon_and_nothing_is_lost_unnoticed() -> None:
     rounds = []
     for _ in range(ROUNDS):
+        start_s = bare_start_s()
         silences_s = kill_and_account()
-        rounds.append(sorted(silences_s))
-        if statistics.median(silences_s) <= MEDIAN_LIMIT_S and max(silences_s) <= MAX_LIMIT_S:
+        rounds.append((start_s, sorted(silences_s)))
+        if statistics.median(silences_s) <= max(MEDIAN_LIMIT_S, MEDIAN_STARTS * start_s) and max(silences_s) <= max(
+            MAX_LIMIT_S, MAX_STARTS * start_s
+        ):
             return
-    pytest.fail(f"without data for longer than allowed in every round: {rounds}")
+    pytest.fail(f"without data for longer than allowed in every round (bare start, silences): {rounds}")
+
+
+def bare_start_s() -> float:
+    """How long an interpreter needs here to load what every process loads, and to end: the floor of a silence."""
+    taken_s = []
+    for _ in range(KILLS):
+        began_s = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import common.runtime.shell"], cwd=ROOT, check=True)
+        taken_s.append(time.monotonic() - began_s)
+    return statistics.median(taken_s)
 
 
 def kill_and_account() -> list[float]:

@@ -275,6 +275,7 @@ NO_PAGES = [
     {"data": []},
     {"data": [], "next_cursor": ""},
     {"data": [], "next_cursor": 7},
+    {"data": [], "next_cursor": ["MTAw"]},
     {"data": [], "next_cursor": "MTAw"},
 ]
 """Some for ever the same, some no list, some of which nobody knows whether more follows."""
