@@ -1,7 +1,7 @@
 """The proof of the money: the books against themselves, the chain and the venue, to the last base unit.
 
-Every line says what is expected, what was found and what shows it. A difference is named by the one or two
-facts that explain it exactly, where there are such. Pure; asks nobody.
+Every line says what is expected, what was found and what shows it; what explains a difference comes from
+``money_clues``. Pure; asks nobody.
 """
 
 from collections import defaultdict
@@ -9,15 +9,17 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from common.core.account import broken_sums, cash_usd6, ledger_difference
+from common.core.account import cash_usd6, ledger_difference
+from common.core.money_clues import UNMINED, Clue, explain, is_owed, spent_usd6, token_clues
 from common.core.order_state import Books
 from common.messages import Fill, PositionState
 from common.units import size6_text, usd6_text
 
-UNMINED = ("matched", "retrying")
-"""The venue has matched these, the chain has not moved anything yet."""
-_MOST_FACTS = 400
-"""Newest facts a difference is explained with: pairs of all of a year's would take minutes."""
+REDEEMED_READ = 20
+"""Newest redeemed positions whose tokens are looked at again; of older ones the cash line tells enough."""
+
+Sums = dict[str, dict[str, int]]
+"""By order or position, then by what is summed."""
 
 
 class WalletFacts(msgspec.Struct, frozen=True):
@@ -38,109 +40,183 @@ class ProofLine(msgspec.Struct, frozen=True):
     off: int
     evidence: str
     text: str = ""
-    """What explains a difference; empty without one."""
+    """What explains a difference and what to do about it; empty without one."""
+    unexplained: int = 0
+    """What no single fact, and no two, account for."""
 
 
-def prove(books: Books, wallet: WalletFacts | None = None) -> tuple[ProofLine, ...]:
-    """Every line of the proof; all of them must be off by 0. Without a wallet only the books are proven."""
-    lines = [_books_line(books)]
+class Proof(msgspec.Struct, frozen=True):
+    """All comparisons that could be made."""
+
+    lines: tuple[ProofLine, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Every line is zero."""
+        return not any(line.off for line in self.lines)
+
+    @property
+    def wrong(self) -> tuple[ProofLine, ...]:
+        """Lines that do not add up; the one to act on comes last."""
+        off = [line for line in self.lines if line.off]
+        inside = [line for line in off if line.name.startswith("books")]
+        # Wrong books make everything outside look wrong; otherwise the first line is the nearest to money.
+        first = inside[-1:] or off[:1]
+        return tuple(line for line in off if line not in first) + tuple(first)
+
+    @property
+    def difference_usd6(self) -> int:
+        """The sum of all that is unexplained, a share counting as the dollar it can become."""
+        return sum(abs(line.unexplained) for line in self.lines)
+
+
+def prove(books: Books, wallet: WalletFacts | None = None) -> Proof:
+    """Every line of the proof; without a wallet only the books are proven."""
+    lines = [*_order_lines(books), *_position_lines(books), _ledger_line(books)]
     if wallet is not None:
-        lines += _cash_lines(books, wallet)
-        lines += _share_lines(books, wallet)
-    return tuple(lines)
+        lines += _wallet_lines(books, wallet)
+    return Proof(tuple(lines))
 
 
 def tokens_to_read(books: Books) -> tuple[str, ...]:
-    """Tokens whose balance on the chain says something: held, or won and not paid out."""
-    return tuple(
-        sorted(
-            {p.token for p in books.positions.values() if not p.settled or (p.payout_usd6 and not p.redeemed)}
-        )
+    """Tokens whose balance on the chain says something: held, won and not paid out, or redeemed of late.
+
+    What lost is worth nothing and stays in the wallet uncounted.
+    """
+    redeemed = [one.position.token for one in books.settlements if one.position.redeemed]
+    held = [each.token for each in books.positions.values() if not each.settled or is_owed(each)]
+    return tuple(sorted({*held, *redeemed[-REDEEMED_READ:]}))
+
+
+def _order_lines(books: Books) -> Iterator[ProofLine]:
+    states = [order.state for order in books.orders.values()]
+    booked: Sums = {
+        state.order_id: {"shares": state.filled_size6, "cost": state.cost_usd6, "fee": state.fee_usd6}
+        for state in states
+    }
+    fills = [(fill.order_id, fill) for fill in books.fills]
+    yield from _compared("order", _summed(fills), booked, fills)
+
+
+def _position_lines(books: Books) -> Iterator[ProofLine]:
+    fills = [(f"{fill.window} {fill.outcome}", fill) for fill in books.fills]
+    expected = _summed(fills)
+    booked: Sums = {}
+    for held in books.positions.values():
+        name = f"{held.window} {held.outcome}"
+        booked[name] = {"shares": held.size6, "cost": held.cost_usd6, "fee": held.fee_usd6}
+        booked[name] |= {"payout": held.payout_usd6, "profit": held.pnl_usd6}
+        if held.settled:
+            sums = expected.setdefault(name, {"shares": 0, "cost": 0, "fee": 0})
+            payout = sums["shares"] if held.official == held.outcome else 0
+            sums |= {"payout": payout, "profit": payout - sums["cost"] - sums["fee"]}
+    yield from _compared("position", expected, booked, fills)
+
+
+def _summed(fills: list[tuple[str, Fill]]) -> Sums:
+    """What the fills make of each; failed ones count for nothing."""
+    sums: Sums = {}
+    for key, fill in fills:
+        own = sums.setdefault(key, {"shares": 0, "cost": 0, "fee": 0})
+        if fill.status != "failed":
+            own["shares"] += fill.size6
+            own["cost"] += fill.cost_usd6
+            own["fee"] += fill.fee_usd6
+    return sums
+
+
+def _compared(kind: str, expected: Sums, booked: Sums, fills: list[tuple[str, Fill]]) -> Iterator[ProofLine]:
+    """A line for each sum that is wrong; one for all of them when none is."""
+    trades: defaultdict[str, list[str]] = defaultdict(list)
+    for key, fill in fills:
+        trades[key].append(fill.trade_id)
+    right = True
+    for key in booked | expected:
+        should, has = expected.get(key, {}), booked.get(key, {})
+        for what in has | should:
+            want, found = should.get(what, 0), has.get(what, 0)
+            if want != found:
+                right = False
+                text = f"the {kind} is not the sum of its trades: stop trading and keep the journal as it is"
+                evidence = f"trades {', '.join(trades[key])}" if trades[key] else "there is no trade of it"
+                yield _line(f"books {kind} {key} {what}", want, found, evidence, text)
+    if right:
+        spent = sum(sums["cost"] + sums["fee"] for sums in booked.values())
+        yield _line(f"books {kind}s", spent, spent, f"{len(booked)} are the sums of {len(fills)} trades")
+
+
+def _ledger_line(books: Books) -> ProofLine:
+    off, text = ledger_difference(books)
+    evidence = (
+        f"{len(books.entries)} entries, {len(books.fills)} trades, {len(books.settlements)} settlements"
     )
+    text += ": stop trading and keep the journal as it is" if text else ""
+    return _line("books ledger", 0, off, evidence, text)
 
 
-def _books_line(books: Books) -> ProofLine:
-    off, _ = ledger_difference(books)
-    text = broken_sums(books)
-    evidence = f"{len(books.entries)} ledger entries, {len(books.fills)} fills, {len(books.orders)} orders"
-    # A sum that is broken before the ledger is reached has no amount of its own.
-    return ProofLine("books", 0, off, off or (1 if text else 0), evidence, text)
-
-
-def _cash_lines(books: Books, wallet: WalletFacts) -> Iterator[ProofLine]:
-    cash = cash_usd6(books)
-    waiting = sum(f.cost_usd6 + f.fee_usd6 for f in books.fills if f.status in UNMINED)
-    if wallet.chain_usd6 is not None:
-        expected = cash + waiting
-        off = wallet.chain_usd6 - expected
-        evidence = "collateral of the wallet on the chain"
-        if waiting:
-            evidence += f"; {usd6_text(waiting, places=6)} $ are matched and not yet mined"
-        yield ProofLine("cash", expected, wallet.chain_usd6, off, evidence, _explained(books, off))
-    if wallet.venue_usd6 is not None:
-        # The venue's copy follows the match or the chain, and lags behind both for a moment.
-        known = {cash, cash + waiting} | ({wallet.chain_usd6} if wallet.chain_usd6 is not None else set())
-        off = 0 if wallet.venue_usd6 in known else wallet.venue_usd6 - cash
-        text = f"{_explained(books, off)}; or the venue's copy is late: look again in a minute" if off else ""
-        yield ProofLine("venue", cash, wallet.venue_usd6, off, "balance by the venue's word", text)
-
-
-def _share_lines(books: Books, wallet: WalletFacts) -> Iterator[ProofLine]:
-    waiting: defaultdict[tuple[str, str], int] = defaultdict(int)
+def _wallet_lines(books: Books, wallet: WalletFacts) -> Iterator[ProofLine]:
+    waiting: defaultdict[str, int] = defaultdict(int)
     for fill in books.fills:
         if fill.status in UNMINED:
-            waiting[fill.window, fill.outcome] += fill.size6
-    for position in books.positions.values():
-        if position.token not in wallet.shares6:
-            continue
-        expected = position.size6 - waiting[position.window, position.outcome]
-        found = wallet.shares6[position.token]
-        name = f"shares {position.window} {position.outcome}"
-        evidence = f"token {position.token} on the chain"
-        yield ProofLine(name, expected, found, found - expected, evidence, _shares_explained(position, found))
+            waiting[fill.token] += fill.size6
+    shares = [
+        (position, _shares_due(position, waiting[position.token]))
+        for position in books.positions.values()
+        if position.token in wallet.shares6 and not _is_worthless(position)
+    ]
+    shares_off = {held.token: wallet.shares6[held.token] - due for held, due in shares}
+    clues = token_clues(books, shares_off)
+    on_the_way = sum(spent_usd6(fill) for fill in books.fills if fill.status in UNMINED)
+    cash = cash_usd6(books)
+    if wallet.chain_usd6 is not None:
+        told = explain(books, wallet.chain_usd6 - cash - on_the_way, shares_off)
+        clues = told.clues
+        evidence = "collateral of the wallet on the chain"
+        if on_the_way:
+            evidence += f"; {usd6_text(on_the_way, places=6)} $ are matched and not yet mined"
+        yield _line("cash", cash + on_the_way, wallet.chain_usd6, evidence, told.text, told.rest_usd6)
+    if wallet.venue_usd6 is not None:
+        yield _venue_line(wallet.venue_usd6, wallet.chain_usd6, cash, on_the_way)
+    by_token = {clue.token: clue for clue in clues if clue.shares6}
+    for held, due in shares:
+        yield _share_line(held, due, wallet.shares6[held.token], by_token.get(held.token))
 
 
-def _shares_explained(position: PositionState, found: int) -> str:
-    if found == position.size6:
-        return ""
-    if position.settled and not found:
-        payout = usd6_text(position.payout_usd6, places=6)
-        return f"redeemed, and its {payout} $ are not booked yet: the running executor books it"
-    return f"we count {size6_text(position.size6)} shares: compare its trades with the venue's"
+def _venue_line(found: int, chain_usd6: int | None, cash: int, on_the_way: int) -> ProofLine:
+    """The venue's copy follows the match or the chain, and lags behind both for a moment."""
+    evidence = "balance by the venue's word"
+    expected = cash + on_the_way if chain_usd6 is None else chain_usd6
+    if found in (cash, cash + on_the_way):
+        expected = found
+    text = "the venue's copy of the balance lags behind the chain: look again in a minute"
+    return _line("venue", expected, found, evidence, text)
 
 
-def _explained(books: Books, off: int) -> str:
-    """The facts that sum up to a difference exactly; a transfer from outside when none do."""
+def _shares_due(position: PositionState, unmined6: int) -> int:
+    return 0 if position.redeemed else position.size6 - unmined6
+
+
+def _is_worthless(position: PositionState) -> bool:
+    return position.settled and not position.payout_usd6
+
+
+def _share_line(position: PositionState, due: int, found: int, clue: Clue | None) -> ProofLine:
+    name = f"shares {position.window} {position.outcome}"
+    evidence = f"token {position.token} on the chain"
+    if clue is not None and clue.shares6 == found - due:
+        return _line(name, due, found, evidence, f"{clue.text}; {clue.cure}", 0)
+    if is_owed(position) and found < due:
+        missing = size6_text(due - found)
+        text = f"{missing} shares are gone and no payout came for them: look at the wallet's transfers"
+    else:
+        text = f"we count {size6_text(due)} shares: compare its trades with the venue's"
+    return _line(name, due, found, evidence, text)
+
+
+def _line(
+    name: str, expected: int, found: int, evidence: str, text: str = "", unexplained: int | None = None
+) -> ProofLine:
+    off = found - expected
     if not off:
-        return ""
-    facts = list(_facts(books))[-_MOST_FACTS:]
-    for name, amount in facts:
-        if amount == off:
-            return name
-    amounts: dict[int, str] = {}
-    for name, amount in facts:
-        if off - amount in amounts:
-            return f"{amounts[off - amount]}, and {name}"
-        amounts.setdefault(amount, name)
-    way = "to" if off > 0 else "from"
-    return f"no booked fact explains it: a transfer {way} the wallet of {usd6_text(abs(off), places=6)} $?"
-
-
-def _facts(books: Books) -> Iterator[tuple[str, int]]:
-    """Everything that moves money, and by how much the wallet is off when it is missing or doubled."""
-    for position in books.positions.values():
-        if position.payout_usd6 and not position.redeemed:
-            yield f"{position.window} {position.outcome} was paid out and is not booked", position.payout_usd6
-    for fill in books.fills:
-        yield from _fill_facts(fill)
-
-
-def _fill_facts(fill: Fill) -> Iterator[tuple[str, int]]:
-    spent = fill.cost_usd6 + fill.fee_usd6
-    if fill.status == "failed":
-        yield f"trade {fill.trade_id} was taken for failed and happened", -spent
-        return
-    yield f"trade {fill.trade_id} did not happen", spent
-    yield f"trade {fill.trade_id} happened twice", -spent
-    if fill.fee_usd6:
-        yield f"trade {fill.trade_id} cost no fee", fill.fee_usd6
+        return ProofLine(name, expected, found, 0, evidence)
+    return ProofLine(name, expected, found, off, evidence, text, off if unexplained is None else unexplained)

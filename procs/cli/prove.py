@@ -5,66 +5,116 @@ executor, which alone has the keys.
 """
 
 import asyncio
+import os
+import time
+from pathlib import Path
 
 import click
 import msgspec
 
-from common.core.money_proof import ProofLine, WalletFacts, prove, tokens_to_read
+from common.core.money_proof import Proof, WalletFacts, prove, tokens_to_read
 from common.core.order_state import Books
+from common.core.order_trades import provisional
 from common.errors import DependencyMissing
 from common.messages import ReadWallet, Status, StatusReport, WalletReport
 from common.runtime.config import Config, load_config
 from common.runtime.paths import Paths, make_paths
 from common.store.journal_read import read_journal
 from common.units import usd6_text
-from procs.cli.asking import ask, find_place
+from procs.cli.asking import ask
 from procs.cli.show import add_row, console, print_json, progress, table
+from procs.cli.stack import own_stack, read_meeting, supervisor_pid
 
 TRIES = 3
+PAUSE_S = 2.0
+"""A block of the chain: what was under way may have arrived by then."""
+ANSWER_S = 1.0
 WALLET_S = 8.0
+"""The executor asks the venue before it answers this."""
 
 
 @click.command(name="prove")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--offline", is_flag=True, help="Prove the books alone; ask neither chain nor venue.")
-def prove_money(as_json: bool, offline: bool) -> int:
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML file; otherwise that of the running processes, LAGGARD_CONFIG or the user's.",
+)
+def prove_money(as_json: bool, offline: bool, config_file: Path | None) -> int:
     """Add everything up against the wallet; exit 1 and name the line when one unit is missing."""
-    config = load_config()
-    paths = make_paths(config.paths.state_dir, config.paths.run_dir)
-    lines, notes = _proven(config, paths, offline=offline or config.mode == "paper")
-    wrong = [line for line in lines if line.off]
+    config, paths = _configured(config_file)
+    offline = offline or config.mode == "paper"
+    proof, notes = _proven(config, paths, offline=offline)
     if as_json:
-        print_json("prove", ok=not wrong, mode=config.mode, lines=msgspec.to_builtins(lines), notes=notes)
+        print_json(
+            "prove",
+            ok=proof.ok,
+            mode=config.mode,
+            difference_usd6=proof.difference_usd6,
+            lines=msgspec.to_builtins(proof.lines),
+            notes=notes,
+        )
     else:
-        _print(lines, notes)
-    for line in wrong:
-        click.echo(f"{line.name} is off by {line.off} millionths: {line.text or line.evidence}", err=True)
-    return 1 if wrong else 0
+        _print(proof, notes, offline=offline)
+    for line in proof.wrong:
+        click.echo(f"{line.name} is off by {line.off} millionths: {line.text}", err=True)
+    return 0 if proof.ok else 1
 
 
-def _proven(config: Config, paths: Paths, *, offline: bool) -> tuple[tuple[ProofLine, ...], list[str]]:
-    """The lines, read again when the journal changed while the wallet was looked at."""
+def _configured(config_file: Path | None) -> tuple[Config, Paths]:
+    """The configuration that was named, that of the running processes, or the caller's own."""
+    if config_file is None and not os.environ.get("LAGGARD_RUN_DIR"):
+        stack = own_stack()
+        meeting = read_meeting(stack) if supervisor_pid(stack) is not None else None
+        if meeting is not None:
+            config = load_config(Path(meeting.config_file) if meeting.config_file else None)
+            return config, make_paths(meeting.state_dir, meeting.run_dir)
+    config = load_config(config_file)
+    return config, make_paths(config.paths.state_dir, config.paths.run_dir)
+
+
+def _proven(config: Config, paths: Paths, *, offline: bool) -> tuple[Proof, list[str]]:
+    """The proof, made again while the journal changes under it or something is still under way."""
     file = paths.journal_file(config.mode)
-    for attempt in range(TRIES):
-        found = read_journal(file)
-        if found is None:
-            raise DependencyMissing(f"there is no journal at {file}; laggard up makes one")
+    attempt = 1
+    while True:
+        books = _books(file)
         if offline:
-            return prove(found.books), []
-        wallet, notes = _wallet(config, found.books)
-        after = read_journal(file)
-        lines = prove(found.books, wallet)
-        if after is not None and after.books == found.books and not any(line.off for line in lines):
-            return lines, notes
-        if attempt < TRIES - 1:
-            progress("the account moves or differs; reading again")
-    return lines, notes
+            return prove(books), []
+        wallet, notes = _wallet(config, paths, books)
+        proof = prove(books, wallet)
+        moved = _books(file) != books
+        if not moved and (proof.ok or _at_rest(books)):
+            return proof, notes
+        if attempt == TRIES:
+            if moved:
+                notes.append(f"the account moved during each of {TRIES} proofs; this is the last of them")
+            return proof, notes
+        progress("the account moves; reading again")
+        attempt += 1
+        time.sleep(PAUSE_S)
 
 
-def _wallet(config: Config, books: Books) -> tuple[WalletFacts, list[str]]:
+def _books(file: Path) -> Books:
+    found = read_journal(file)
+    if found is None:
+        raise DependencyMissing(f"there is no journal at {file}, or nothing in it yet; laggard up begins one")
+    return found.books
+
+
+def _at_rest(books: Books) -> bool:
+    """No order is open and the chain has decided every trade: reading again would show the same."""
+    return not provisional(books) and not any(
+        order.state.status == "working" for order in books.orders.values()
+    )
+
+
+def _wallet(config: Config, paths: Paths, books: Books) -> tuple[WalletFacts, list[str]]:
     """What chain and venue say; what could not be read is a note, and its lines are missing."""
     notes: list[str] = []
-    told = _venues_word()
+    told = _venues_word(paths.run_dir)
     if told.balance_usd6 is None:
         notes.append(f"the venue's word is missing: {told.text}")
     try:
@@ -76,10 +126,9 @@ def _wallet(config: Config, books: Books) -> tuple[WalletFacts, list[str]]:
     return WalletFacts(collateral, told.balance_usd6, shares), notes
 
 
-def _venues_word() -> WalletReport:
+def _venues_word(run_dir: Path) -> WalletReport:
     """The balance by the venue's word, through the executor; one that is away is not waited for long."""
-    run_dir = find_place().run_dir
-    if not isinstance(ask(run_dir, {"executor": Status()})["executor"], StatusReport):
+    if not isinstance(ask(run_dir, {"executor": Status()}, timeout_s=ANSWER_S)["executor"], StatusReport):
         return WalletReport(balance_usd6=None, text="the executor, which has the key, does not run")
     outcome = ask(run_dir, {"executor": ReadWallet()}, timeout_s=WALLET_S)["executor"]
     if isinstance(outcome, WalletReport):
@@ -89,21 +138,21 @@ def _venues_word() -> WalletReport:
 
 async def _chain(config: Config, address: str, books: Books) -> tuple[int, dict[str, int]]:
     from common.venue.chain import ChainReader
-    from common.venue.signing.contracts import COLLATERAL, CONDITIONAL_TOKENS
+    from common.venue.signing.contracts import COLLATERAL
+    from common.venue.token_contract import token_contract
 
     if not address:
         raise DependencyMissing("wallet.address is not configured; laggard check names it")
     reader = ChainReader(config.venue.chain_rpc_urls, config.venue.chain_id)
     collateral = await reader.collateral(COLLATERAL, address)
-    shares = {
-        token: await reader.shares(CONDITIONAL_TOKENS, address, token) for token in tokens_to_read(books)
-    }
-    return collateral, shares
+    tokens = tokens_to_read(books)
+    shares = await asyncio.gather(*(reader.shares(token_contract(token), address, token) for token in tokens))
+    return collateral, dict(zip(tokens, shares, strict=True))
 
 
-def _print(lines: tuple[ProofLine, ...], notes: list[str]) -> None:
+def _print(proof: Proof, notes: list[str], *, offline: bool) -> None:
     made = table("line", ">expected", ">found", ">off", "shown by")
-    for line in lines:
+    for line in proof.lines:
         values = [usd6_text(amount, places=6) for amount in (line.expected, line.found, line.off)]
         add_row(made, [line.name, *values, line.evidence])
         if line.text:
@@ -111,5 +160,5 @@ def _print(lines: tuple[ProofLine, ...], notes: list[str]) -> None:
     console().print(made)
     for note in notes:
         click.echo(note)
-    if not any(line.off for line in lines):
-        click.echo("every unit is accounted for")
+    if proof.ok:
+        click.echo("the books add up; no wallet was asked" if offline else "every unit is accounted for")

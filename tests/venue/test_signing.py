@@ -1,7 +1,11 @@
 """Digests and signatures are the official client's, byte for byte, and a signer shows nobody its key."""
 
+import copy
 import json
 import pickle
+import secrets
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +18,35 @@ from hypothesis import strategies as st
 from polymarket._internal.actions.orders.post import build_post_order_request
 from polymarket._internal.actions.orders.typed_data import build_order_signature, build_order_typed_data
 from polymarket._internal.actions.orders.types import BYTES32_ZERO, UnsignedOrder
-from polymarket._internal.wallet import wrap_deposit_wallet_session_signer_signature
+from polymarket._internal.environment import PRODUCTION_CONFIG
+from polymarket._internal.wallet import (
+    classify_account,
+    derive_beacon_deposit_wallet_address,
+    derive_proxy_wallet_address,
+    derive_safe_wallet_address,
+    derive_uups_deposit_wallet_address,
+    signature_type_for,
+    wrap_deposit_wallet_session_signer_signature,
+)
 from polymarket.models.clob.orders import SignedOrder
 
-from common.core.order_amounts import Amounts
+from common.errors import DependencyMissing
 from common.runtime.credentials import Secret
-from common.venue.clob.l2_auth import ApiKey
-from common.venue.clob.order_request import Account, OrderHead, order_body, sign_buy
+from common.venue.clob.order_request import Account, order_body
+from common.venue.signing import keccak as hashing
 from common.venue.signing.contracts import CTF_EXCHANGE, EXCHANGE_V3, NEG_RISK_EXCHANGE
-from common.venue.signing.order_digest import BUY, SELL, Domain, OrderFields
+from common.venue.signing.order_digest import BUY, SELL, Domain, OrderFields, address_word, contents_hash
 from common.venue.signing.order_signature import Signer, sign_order
 from common.venue.signing.wallet import SIGNATURE_TYPES, WalletKind, checksum, misfit, wallets_of
 
 KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 OWN = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
-TOKEN = "71321045679252212594626385532706912750332728571942532289631379312455583992563"
 SIGNER = Signer(Secret(KEY))
 DOMAINS = (
     Domain(137, CTF_EXCHANGE, "2"),
     Domain(137, NEG_RISK_EXCHANGE, "2"),
     Domain(137, EXCHANGE_V3, "3"),
+    Domain(80_002, EXCHANGE_V3, "3"),
 )
 
 
@@ -116,6 +129,7 @@ def test_the_wallets_of_a_key(shared_data: Path) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     kind=st.sampled_from(["eoa", "proxy", "safe", "deposit", "session"]),
+    apart=st.booleans(),
     domain=st.sampled_from(DOMAINS),
     salt=st.integers(1, 2**53 - 1),
     maker6=st.integers(1, 10**12),
@@ -125,12 +139,22 @@ def test_the_wallets_of_a_key(shared_data: Path) -> None:
     token=st.integers(0, 2**256 - 1),
 )
 def test_every_order_is_the_official_clients(
-    kind: str, domain: Domain, salt: int, maker6: int, taker6: int, side: str, stamp: int, token: int
+    kind: str,
+    apart: bool,
+    domain: Domain,
+    salt: int,
+    maker6: int,
+    taker6: int,
+    side: str,
+    stamp: int,
+    token: int,
 ) -> None:
     session = kind == "session"
     plain_kind: WalletKind = "deposit" if session else kind  # type: ignore[assignment]
     maker = wallets_of(OWN)._asdict()[plain_kind]
     signs_as = maker if plain_kind == "deposit" else OWN
+    if apart:  # who signs is not who pays: neither may stand for the other
+        maker = "0x" + "11" * 20
     fields = OrderFields(
         salt=salt,
         maker=maker,
@@ -195,76 +219,111 @@ def test_every_order_is_the_official_clients(
     assert body == json.dumps(payload, separators=(",", ":")).encode()
 
 
-def test_a_buy_is_signed_for_the_exchange_of_its_markets_version() -> None:
-    account = Account(SIGNER, "eoa", OWN, session=False, chain_id=137)
-    one = sign_buy(account, "k", TOKEN, "v1", Amounts(5_000_000, 10_416_600), salt=7, timestamp_ms=9)
-    other = sign_buy(account, "k", TOKEN, "v2", Amounts(5_000_000, 10_416_600), salt=7, timestamp_ms=9)
-    assert one.order_id != other.order_id
-    assert one == sign_buy(account, "k", TOKEN, "v1", Amounts(5_000_000, 10_416_600), salt=7, timestamp_ms=9)
-    assert json.loads(one.body)["order"]["signature"] != json.loads(other.body)["order"]["signature"]
+def test_every_hash_is_the_chains_and_the_kept_sponge_is_in_use() -> None:
+    assert hashing.keccak is not hashing.plain, "this pycryptodome lets no sponge be kept: hashes are slow"
+    assert hashing.keccak(b"").hex() == "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
+    for length in (*range(300), 407, 408, 409, 5_000):
+        data = secrets.token_bytes(length)
+        assert hashing.keccak(data) == hashing.plain(data) == keccak(data)
 
 
-def test_a_deposit_wallet_signs_as_itself() -> None:
-    account = Account(SIGNER, "deposit", wallets_of(OWN).deposit, session=False, chain_id=137)
-    order = json.loads(sign_buy(account, "k", TOKEN, "v1", Amounts(1, 2), salt=7, timestamp_ms=9).body)[
-        "order"
-    ]
-    assert order["maker"] == order["signer"] == account.address
-    assert len(order["signature"]) == 2 + 2 * 317
+def test_threads_do_not_hash_into_each_others_sponge() -> None:
+    pieces = [bytes([number]) * 200_000 for number in range(4)]
+    expected = [hashing.plain(piece) for piece in pieces]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            assert list(pool.map(hashing.keccak, pieces)) == expected
+
+
+@pytest.mark.parametrize("way", ["gone", "wrong"])
+def test_a_sponge_that_cannot_be_kept_or_gives_other_answers_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    assert hashing.kept() is not None
+    if way == "gone":
+        monkeypatch.delattr(hashing._public, "_raw_keccak_lib")
+    else:
+        monkeypatch.setattr(hashing, "_PADDING", hashing._RAW.c_ubyte(6))  # SHA-3's own
+    assert hashing.kept() is None
+
+
+@pytest.mark.parametrize("bad", ["", "0x12", OWN + "00", OWN[:-2], OWN[:-1] + "g"])
+def test_what_is_no_address_is_not_signed_as_one(bad: str) -> None:
+    with pytest.raises(ValueError):
+        address_word(bad)
+
+
+@pytest.mark.parametrize("bad", ["", " 7", "7\n", "1_0", "-1", "0x7", "٧", str(2**256)])
+def test_what_is_no_token_is_not_signed_as_one(bad: str) -> None:
+    with pytest.raises((ValueError, OverflowError)):
+        contents_hash(OrderFields(1, OWN, OWN, bad, 1, 1, BUY, 0, 1))
 
 
 def test_nobody_sees_the_key() -> None:
     for shown in (repr(SIGNER), str(SIGNER), f"{SIGNER}", repr(Account(SIGNER, "eoa", OWN, False, 137))):
         assert KEY[2:] not in shown
         assert OWN in shown
-    with pytest.raises(TypeError):
-        pickle.dumps(SIGNER)
+    for written in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError):
+            written(SIGNER)
 
 
-@pytest.mark.parametrize("bad", ["", "0x12", "zz" * 32, "00" * 32, "ff" * 32])
+@pytest.mark.parametrize(
+    "bad",
+    ["", "0x12", "zz" * 32, "00" * 32, "ff" * 32, "12" * 31 + "  ", "12" * 33, "12" * 31 + "1 ", "١" * 64],
+)
 def test_what_is_no_key_is_refused_without_quoting_it(bad: str) -> None:
     with pytest.raises(ValueError) as refused:
         Signer(Secret(bad))
-    assert not bad or bad not in str(refused.value)
+    # Our own words: those of the libraries may quote what they were given.
+    assert str(refused.value) in (
+        "a private key has 64 hexadecimal digits",
+        "this is not a private key of the curve",
+    )
+    assert refused.value.__cause__ is None
+
+
+def test_without_coincurve_no_signer_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "coincurve", None)
+    with pytest.raises(DependencyMissing, match="coincurve is not installed"):
+        Signer(Secret(KEY))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(min_size=20, max_size=20))
+def test_the_wallets_of_every_key_are_the_official_clients(plain: bytes) -> None:
+    signer = checksum(plain)
+    factories = PRODUCTION_CONFIG.wallet_derivation
+    owned = wallets_of(signer)
+    assert owned.eoa == signer
+    assert owned.proxy == derive_proxy_wallet_address(signer, factories)
+    assert owned.safe == derive_safe_wallet_address(signer, factories)
+    assert owned.deposit == derive_beacon_deposit_wallet_address(signer, factories)
+    assert owned.deposit_older == derive_uups_deposit_wallet_address(signer, factories)
+    for name, address in owned._asdict().items():
+        kind: WalletKind = "deposit" if name == "deposit_older" else name
+        theirs = classify_account(signer=signer, wallet=address, config=factories)
+        assert theirs.signer_type == "OWNER"
+        assert SIGNATURE_TYPES[kind] == signature_type_for(theirs.wallet_type)
+        assert misfit(kind, signer, address, session=False) == ""
 
 
 def test_the_one_thing_to_change_is_named() -> None:
-    owned = wallets_of(OWN)
-    for kind, address in (("eoa", owned.eoa), ("safe", owned.safe), ("deposit", owned.deposit_older)):
-        assert misfit(kind, OWN, address.lower(), session=False) == ""  # type: ignore[arg-type]
-    assert 'wallet.kind = "safe"' in misfit("deposit", OWN, owned.safe, session=False)
-    assert owned.deposit in misfit("deposit", OWN, "0x" + "11" * 20, session=False)
-    assert misfit("deposit", OWN, "0x" + "11" * 20, session=True) == ""
-    assert "no session key" in misfit("deposit", OWN, owned.deposit, session=True)
-    assert "deposit wallets only" in misfit("safe", OWN, "0x" + "11" * 20, session=True)
-    assert checksum(bytes.fromhex(OWN[2:])) == OWN
+    owned, strange = wallets_of(OWN), "0x" + "11" * 20
+    kinds: tuple[WalletKind, ...] = ("eoa", "proxy", "safe", "deposit")
+    for claimed in kinds:
+        for kind, address in zip((*kinds, "deposit"), owned, strict=True):
+            for written in (address, address.lower()):
+                told = misfit(claimed, OWN, written, session=False)
+                assert told == "" if claimed == kind else f'wallet.kind = "{kind}"' in told
+        told = misfit(claimed, OWN, strange, session=False)
+        assert owned._asdict()[claimed] in told
+        assert ("session_key = true" in told) == (claimed == "deposit")
 
 
-def test_the_recorded_hmacs(shared_data: Path) -> None:
-    for vector in recorded(shared_data, "auth_l1_l2.json")["l2_hmac"]:
-        key = ApiKey(OWN, Secret("k"), Secret(vector["secret"]), Secret("p"))
-        body = (vector["body"] or "").encode()
-        for _ in range(2):  # the kept state is copied, not used up
-            assert (
-                key.signature(vector["timestamp"], vector["method"], vector["path"], body)
-                == vector["signature"]
-            )
-
-
-def test_the_head_is_signed_over_the_venues_path_and_the_exact_body() -> None:
-    key = ApiKey(OWN, Secret("api-key"), Secret("A" * 43 + "="), Secret("open sesame"))
-    head = OrderHead("https://user@venue.test:444/clob/", key, "laggard/0.1").made(b"{}", 1_000)
-    lines = head.decode().split("\r\n")
-    assert lines[0] == "POST /clob/order HTTP/1.1"
-    fields = dict(line.split(": ", 1) for line in lines[1:] if line)
-    assert fields["Host"] == "venue.test:444"
-    assert fields["Content-Length"] == "2"
-    assert fields["POLY_SIGNATURE"] == key.signature("1000", "POST", "/order", b"{}")
-    assert (fields["POLY_ADDRESS"], fields["POLY_API_KEY"], fields["POLY_TIMESTAMP"]) == (
-        OWN,
-        "api-key",
-        "1000",
-    )
-    assert head.endswith(b"\r\n\r\n")
-    assert key.headers(1_000, "POST", "/order", b"{}")["POLY_SIGNATURE"] == fields["POLY_SIGNATURE"]
-    assert "sesame" not in repr(key)
+def test_of_a_session_key_only_what_it_is_not_can_be_told() -> None:
+    owned, strange = wallets_of(OWN), "0x" + "11" * 20
+    assert misfit("deposit", OWN, strange, session=True) == ""
+    for address in owned:
+        assert "session_key = false" in misfit("deposit", OWN, address, session=True)
+    assert "deposit wallets only" in misfit("safe", OWN, strange, session=True)

@@ -20,9 +20,14 @@ class ApiKey:
     _state: "hmac.HMAC" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Keep the keyed hash, so that a request only adds its text; raises ValueError for a bad secret."""
+        """Keep the keyed hash, so that a request only adds its text; raises ValueError for a bad secret.
+
+        Strictly: what is skipped while decoding would make another secret, and every request be refused.
+        """
         text = self.secret.reveal()
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        if not raw:
+            raise ValueError("the secret is empty")
         object.__setattr__(self, "_state", hmac.new(raw, digestmod=hashlib.sha256))
 
     def signature(self, timestamp_s: str, method: str, path: str, body: bytes = b"") -> str:

@@ -11,7 +11,7 @@ from common.venue.clob.l2_auth import ApiKey
 from common.venue.signing.contracts import EXCHANGES
 from common.venue.signing.order_digest import BUY, Domain, OrderFields
 from common.venue.signing.order_signature import Signer, sign_order
-from common.venue.signing.wallet import SIGNATURE_TYPES, WalletKind
+from common.venue.signing.wallet import SIGNATURE_TYPES, WalletKind, checksum
 
 ORDER_PATH = "/order"
 SALT_LIMIT = 1 << 53
@@ -25,8 +25,12 @@ class Account:
     signer: Signer
     kind: WalletKind
     address: str
+    """In mixed case, however it was given: so the official client writes it too."""
     session: bool
     chain_id: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "address", checksum(bytes.fromhex(self.address.removeprefix("0x"))))
 
     @property
     def order_signer(self) -> str:
@@ -52,7 +56,13 @@ def sign_buy(
     salt: int,
     timestamp_ms: int,
 ) -> SignedBuy:
-    """Sign a buy for a market of this version; ``owner`` is the API key, ``salt`` from 1 to below 2^53."""
+    """Sign a buy for a market of this version; ``owner`` is the API key.
+
+    Raises ValueError for a salt outside 1 to 2^53 - 1: the venue would read another one and know the order by
+    another id than we do.
+    """
+    if not 0 < salt < SALT_LIMIT:
+        raise ValueError(f"a salt lies between 1 and 2^53 - 1, not at {salt}")
     exchange = EXCHANGES[version]
     order = OrderFields(
         salt=salt,

@@ -7,7 +7,7 @@ every recorded vector; holds no key.
 from dataclasses import dataclass
 from functools import lru_cache
 
-from Crypto.Hash import keccak as _keccak
+from common.venue.signing.keccak import keccak
 
 ORDER_TYPE = (
     "Order(uint256 salt,address maker,address signer,uint256 tokenId,uint256 makerAmount,uint256 takerAmount,"
@@ -44,11 +44,6 @@ class Domain:
     version: str
 
 
-def keccak(data: bytes) -> bytes:
-    """Keccak-256."""
-    return _keccak.new(digest_bits=256, data=data).digest()
-
-
 def word(value: int) -> bytes:
     """One 32-byte word."""
     return value.to_bytes(32, "big")
@@ -56,8 +51,11 @@ def word(value: int) -> bytes:
 
 @lru_cache(maxsize=256)
 def address_word(address: str) -> bytes:
-    """An address as a word."""
-    return bytes(12) + bytes.fromhex(address.removeprefix("0x"))
+    """An address as a word; raises ValueError for what is none, which would be signed as another one."""
+    plain = bytes.fromhex(address.removeprefix("0x"))
+    if len(plain) != 20:
+        raise ValueError(f"an address has 40 hexadecimal digits, not {address!r}")
+    return bytes(12) + plain
 
 
 ORDER_TYPE_HASH = keccak(ORDER_TYPE.encode())
@@ -81,6 +79,9 @@ def separator(domain: Domain) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _token_word(token: str) -> bytes:
+    # int() reads " 7" and "1_0" as well: another token would be signed than the one the request names.
+    if not (token.isascii() and token.isdigit()):
+        raise ValueError(f"a token is a decimal number, not {token!r}")
     return word(int(token))
 
 

@@ -3,25 +3,26 @@
 A signer holds the key for as long as it lives and shows it to nobody. Never sends anything.
 """
 
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import coincurve
-
+from common.errors import DependencyMissing
 from common.runtime.credentials import Secret
+from common.venue.signing.keccak import keccak
 from common.venue.signing.order_digest import (
-    DOMAIN_TYPE_HASH,
     ORDER_TYPE,
     ZERO32,
     Domain,
     OrderFields,
     address_word,
     contents_hash,
-    keccak,
     order_digest,
     separator,
     word,
 )
 from common.venue.signing.wallet import checksum
+
+if TYPE_CHECKING:
+    from coincurve import PrivateKey
 
 DEPOSIT_TYPE = 3
 _TYPED_SIGN_HASH = keccak(
@@ -40,12 +41,16 @@ class Signer:
     __slots__ = ("_key", "address")
 
     def __init__(self, private_key: Secret) -> None:
-        """``private_key`` is 32 bytes in hexadecimal, with or without 0x; raises ValueError for others."""
+        """``private_key`` is 32 bytes in hexadecimal, with or without 0x; raises ValueError for others.
+
+        Raises DependencyMissing without coincurve: there is no slower way that would do.
+        """
         text = private_key.reveal().removeprefix("0x")
-        if len(text) != 64:
+        # fromhex passes over blanks, and the library fills up what is short: that would be another key.
+        if len(text) != 64 or not text.isalnum():
             raise ValueError("a private key has 64 hexadecimal digits")
         try:
-            self._key = coincurve.PrivateKey(bytes.fromhex(text))
+            self._key = _coincurve()(bytes.fromhex(text))
         except ValueError:
             # The library's own text may quote what it was given.
             raise ValueError("this is not a private key of the curve") from None
@@ -103,4 +108,12 @@ def _in_session_envelope(signer: Signer, signature: bytes) -> bytes:
     )
 
 
-__all__ = ["DOMAIN_TYPE_HASH", "Signer", "sign_order"]
+def _coincurve() -> "type[PrivateKey]":
+    try:
+        from coincurve import PrivateKey
+    except ImportError:
+        raise DependencyMissing(
+            "coincurve is not installed, and nothing else here signs orders; run bin/setup, or install "
+            "laggard with its extra `live`"
+        ) from None
+    return PrivateKey

@@ -5,7 +5,7 @@ The address arithmetic is CREATE2 with the factories' init code. Source: the off
 
 from typing import Literal, NamedTuple
 
-from common.venue.signing.order_digest import keccak
+from common.venue.signing.keccak import keccak
 
 WalletKind = Literal["eoa", "proxy", "safe", "deposit"]
 SIGNATURE_TYPES: dict[WalletKind, int] = {"eoa": 0, "proxy": 1, "safe": 2, "deposit": 3}
@@ -82,7 +82,8 @@ def wallets_of(signer: str) -> Wallets:
 def misfit(kind: WalletKind, signer: str, address: str, *, session: bool) -> str:
     """Why this key cannot sign for this wallet, with the one thing to change; empty when it can.
 
-    A session key is not the owner: that its deposit wallet lets it trade only the venue can tell.
+    Of a session key only this can be told here: that it is not the owner, and that the wallet is said to be a
+    deposit wallet. That the wallet lets it trade only the venue can tell.
     """
     owned = wallets_of(signer)
     found: dict[str, WalletKind] = {
@@ -106,9 +107,11 @@ def misfit(kind: WalletKind, signer: str, address: str, *, session: bool) -> str
     if actual is not None:
         return f'{address} is the {actual} wallet of this key; set wallet.kind = "{actual}"'
     expected = {"eoa": owned.eoa, "proxy": owned.proxy, "safe": owned.safe, "deposit": owned.deposit}[kind]
+    # Nothing connects a session key with its wallet but the venue's word: it looks like any wrong key.
+    otherwise = "; a session key of it needs wallet.session_key = true" if kind == "deposit" else ""
     return (
         f"{address} does not belong to this key, whose {kind} wallet is {expected}; "
-        "set wallet.address to it, or give the key of that wallet"
+        f"set wallet.address to it, or give the key of that wallet{otherwise}"
     )
 
 
