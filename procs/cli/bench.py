@@ -1,5 +1,7 @@
 """``bin/bench``: heavy book traffic through real processes, and what reading one frame costs.
 
+``bin/bench tick-to-order`` is in ``bench_ticks``.
+
 The traffic is the demo's own, with the simulated venue sending as many book frames as asked. Ratios of one
 run travel, microseconds do not. Passes one judgement: nothing may be lost.
 """
@@ -20,6 +22,7 @@ from common.messages import RouteName, Status, StatusReport
 from common.runtime.calls import call_all
 from common.runtime.clock import SystemClock
 from common.runtime.supervisor import process_table, rpc
+from procs.cli.bench_ticks import tick_to_order
 from procs.cli.demo_config import Plan, generated_plan, write_files
 from procs.cli.demo_result import Gathered, gather
 from procs.cli.demo_stage import Running, Stage, close, free_port, leave, set_stage, start, start_venue
@@ -61,14 +64,17 @@ class Traffic:
     reasons: list[str]
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--seconds", type=click.IntRange(min=5), default=60, show_default=True, help="Of traffic.")
 @click.option(
     "--frames", type=click.IntRange(min=10), default=2000, show_default=True, help="Book frames a second."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def bench(seconds: int, frames: int, as_json: bool) -> int:
+@click.pass_context
+def bench(context: click.Context, seconds: int, frames: int, as_json: bool) -> int:
     """Send heavy traffic through the processes, and weigh single frames; exit 1 when anything was lost."""
+    if context.invoked_subcommand is not None:
+        return 0
     costs = frame_costs()
     traffic = _traffic(seconds, frames)
     if as_json:
@@ -80,6 +86,9 @@ def bench(seconds: int, frames: int, as_json: bool) -> int:
     for reason in traffic.reasons:
         progress(f"failed: {reason}")
     return 1 if traffic.reasons else 0
+
+
+bench.add_command(tick_to_order)
 
 
 def _print(traffic: Traffic, costs: list[Cost]) -> None:

@@ -1,0 +1,201 @@
+"""What takes part in the bench, and how: started for one sitting, asked whether it is ready, put under load.
+
+A contender is a name and a function that starts its processes. To add one, write such a function and put it
+into ``CONTENDERS``; ``bench.ours`` is the example with many processes.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from bench.plan import Plan, write_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_S = 40.0
+
+
+@dataclass
+class Sitting:
+    """The time of one contender in one world."""
+
+    plan: Plan
+    directory: Path
+    """Its own, empty at first."""
+
+    @property
+    def plan_file(self) -> Path:
+        return self.directory / "plan.json"
+
+
+@dataclass
+class Started:
+    """A contender's running processes."""
+
+    processes: list["subprocess.Popen[bytes]"]
+    ready: Callable[[], str]
+    """Why it could not answer a firing tick yet; empty when it could. Asked again and again."""
+    inside: IO[bytes] | None = None
+    """Stdin of the process that draws reports and talks to the chat, if that one trades as well."""
+    clean_up: Callable[[], None] = lambda: None
+
+
+@dataclass
+class Contender:
+    """One that takes part."""
+
+    name: str
+    start: Callable[[Sitting], Started]
+    about: str
+    needs_venue: bool = False
+    """Whether it asks a venue for more than orders."""
+
+
+@dataclass
+class Running:
+    """A contender at work, with the control process beside it where it has one."""
+
+    contender: Contender
+    started: Started
+    directory: Path
+    beside: "subprocess.Popen[bytes] | None" = None
+    processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def report(self, on: str) -> None:
+        """Let a report be drawn each second, by whatever process does that here."""
+        self._tell(f"report {on}\n")
+
+    def telegram(self, on: str) -> None:
+        """Let the chat hang."""
+        self._tell(f"telegram {on}\n")
+
+    def cpu_s(self) -> float:
+        """What all its processes used until now, the control process not counted."""
+        return sum(_cpu_s(process.pid) for process in self.started.processes if process.poll() is None)
+
+    def dead(self) -> str:
+        """Which process has ended, and the end of what it said; empty while all live."""
+        for process in self.processes:
+            if process.poll() is not None:
+                said = "\n".join(_tail(log) for log in sorted(self.directory.glob("*.log")))
+                return f"a process of {self.contender.name} ended with {process.returncode}:\n{said}"
+        return ""
+
+    def stop(self) -> None:
+        """End every process, by its id, and what it left behind."""
+        for process in reversed(self.processes):
+            end(process)
+        self.started.clean_up()
+
+    def _tell(self, line: str) -> None:
+        target = self.started.inside or (self.beside.stdin if self.beside else None)
+        assert target is not None
+        target.write(line.encode())
+        target.flush()
+
+
+def start(contender: Contender, sitting: Sitting) -> Running:
+    """Start a contender and wait until it could answer; raises RuntimeError when that takes too long."""
+    write_plan(sitting.plan, sitting.plan_file)
+    started = contender.start(sitting)
+    running = Running(contender, started, sitting.directory, processes=list(started.processes))
+    try:
+        if started.inside is None:
+            running.beside = spawn(sitting, "beside", "bench.beside", str(sitting.plan_file))
+            running.processes.append(running.beside)
+        _await_ready(running)
+    except BaseException:
+        running.stop()
+        raise
+    return running
+
+
+def _await_ready(running: Running) -> None:
+    deadline = time.monotonic() + READY_S
+    while why := running.started.ready():
+        if dead := running.dead():
+            raise RuntimeError(dead)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{running.contender.name} is not ready: {why}")
+        time.sleep(0.05)
+
+
+def spawn(
+    sitting: Sitting, name: str, module: str, *arguments: str, environment: dict[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start ``python -m module``; stdin and stdout are pipes for ``name``s of the bench, stderr is a log."""
+    with (sitting.directory / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", module, *arguments],
+            cwd=ROOT,
+            env=child_environment() | (environment or {}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if environment is None else log,
+            stderr=log,
+        )
+
+
+def child_environment() -> dict[str, str]:
+    """Without the caller's settings of laggard; the modules are those of this checkout."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LAGGARD_")}
+    return kept | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """SIGTERM, then SIGKILL."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def says_ready(process: "subprocess.Popen[bytes]") -> Callable[[], str]:
+    """Ready once the process has said so on its stdout."""
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    said = bytearray()
+
+    def ready() -> str:
+        assert process.stdout is not None
+        said.extend(process.stdout.read() or b"")
+        return "" if b"ready" in said else "it has not said so"
+
+    return ready
+
+
+def start_typical(sitting: Sitting) -> Started:
+    """The single-process asyncio bot."""
+    process = spawn(sitting, "typical", "bench.typical", str(sitting.plan_file))
+    return Started([process], says_ready(process), inside=process.stdin)
+
+
+def start_floor(sitting: Sitting) -> Started:
+    """Raw sockets and orders made beforehand."""
+    process = spawn(sitting, "floor", "bench.floor", str(sitting.plan_file))
+    return Started([process], says_ready(process))
+
+
+def start_signing_floor(sitting: Sitting) -> Started:
+    """Raw sockets, each order signed when it is wanted."""
+    process = spawn(sitting, "floor", "bench.floor", str(sitting.plan_file), "sign")
+    return Started([process], says_ready(process))
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _tail(log: Path) -> str:
+    return f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-8:])
