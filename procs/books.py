@@ -5,7 +5,7 @@ traded; books are kept only for those that could be. A window is followed until 
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from common.errors import CallRefused, FeedError, FrameRefused
 from common.feeds.connection import Link, Silence, keep_connected
@@ -15,15 +15,18 @@ from common.feeds.market.book_keeper import UNFINISHED_NS, BookKeeper, Heard
 from common.feeds.market.book_witness import BookWitness
 from common.feeds.market.discovery import Discovery
 from common.feeds.market.gamma import slug_parts
+from common.feeds.market.kept_book import Best
 from common.messages import Accepted, Answer, Command, FollowWindows, MarketState, Outcome, ProveBook, Request
 from common.runtime.log import Burst
 from common.runtime.shell import Process, run
 from common.store.raw_frames import RawLog
-from common.units import SECOND
+from common.units import MILLISECOND, SECOND
 
 ROLE = "books"
 FLUSH_S = 0.05
-"""Deeper levels are published this often; best prices at once."""
+"""Between two looks at books that fell quiet and at what waits to be published."""
+DEEPER_NS = 250 * MILLISECOND
+"""What changed below the best levels waits until the book was published this long ago; best levels do not."""
 CATCH_UP_S = 0.5
 """A change the witness shows may still be on its way to us: frames take tens of milliseconds."""
 
@@ -76,7 +79,16 @@ class Watcher:
         """When a token was last asked for again."""
         self.more: dict[str, asyncio.Event] = {}
         """Set when data of a token comes that somebody waits for."""
+        self.news: dict[str, int] = {}
+        """Books to publish now, and when what they tell was received."""
+        self.fresh = asyncio.Event()
+        """Set when there is news."""
         self.dirty: set[str] = set()
+        """Books that changed below their best levels only."""
+        self.told: dict[str, Best | None] = {}
+        """Status and best levels as published last."""
+        self.told_ns: dict[str, int] = {}
+        """When that was."""
         self.raw = RawLog(process.paths.tape_dir, ROLE)
         self.burst = Burst()
         self.discovery_age = process.watch("discovery", int(config.watch.discovery_stale_s * SECOND))
@@ -101,12 +113,25 @@ class Watcher:
             await asyncio.sleep(self.process.config.markets.poll_s)
 
     async def flush(self) -> None:
-        """Publish what changed below the best prices, and verify what fell quiet, until cancelled."""
+        """Publish what changed below the best levels, and verify what fell quiet, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_S)
-            self._act_on(self.keeper.settle(self.process.clock.mono_ns()), self.process.clock.wall_ns(), {})
-            for token in list(self.dirty):
-                self._publish_book(token, self.process.clock.wall_ns())
+            mono_ns, wall_ns = self.process.clock.mono_ns(), self.process.clock.wall_ns()
+            self._conclude(self.keeper.settle(mono_ns))
+            for token in [token for token in self.dirty if mono_ns - self.told_ns.get(token, 0) >= DEEPER_NS]:
+                self._publish_book(token, wall_ns)
+
+    async def tell(self) -> None:
+        """Publish news until cancelled: of a book that moved in many frames at hand only what it came to."""
+        while True:
+            await self.fresh.wait()
+            self.publish_news()
+
+    def publish_news(self) -> None:
+        """Publish the books whose best levels, status or proof are news."""
+        self.fresh.clear()
+        while self.news:
+            self._publish_book(*self.news.popitem())
 
     def follow(self, command: Command, _request: Request) -> Answer:
         """Somebody needs the outcomes of these windows."""
@@ -132,7 +157,7 @@ class Watcher:
             while True:
                 more.clear()
                 asked = self.keeper.prove(token, clock.mono_ns(), awaited_ns)
-                self._act_on(asked.heard, clock.wall_ns(), {})
+                self._conclude(asked.heard)
                 left_ns = deadline_ns - clock.mono_ns()
                 if not asked.unfinished or left_ns <= 0:
                     break
@@ -170,7 +195,7 @@ class Watcher:
             await asyncio.sleep(CATCH_UP_S)
         for copy in differing:
             heard = self.keeper.overrule(copy)
-            self._act_on(heard, self.process.clock.wall_ns(), {})
+            self._conclude(heard)
             words[copy.token] = "differed" if heard.resync else "overtaken"
         return words
 
@@ -199,7 +224,8 @@ class Watcher:
         for token in set(self.keeper.tokens()) - set(sides):
             self.keeper.drop(token)
             self.dirty.discard(token)
-            self.asked_ns.pop(token, None)
+            for kept in (self.news, self.told, self.told_ns, self.asked_ns):
+                kept.pop(token, None)
             self.process.facts.pop(_fact(token), None)
             self.process.publisher.forget(f"book.{token}")
         for market, outcome in sides.values():
@@ -246,7 +272,7 @@ class Watcher:
     def _on_link(self, up: bool, text: str) -> None:
         self.link_up, self.link_text = up, text
         if not up:
-            self.dirty |= self.keeper.lost_connection()
+            self._conclude(Heard(self.keeper.lost_connection()))
             self.subscribed = set()
         self.process.set_count("reconnects", self.link.reconnects)
         self.process.set_count("zombies", self.link.zombies)
@@ -257,8 +283,6 @@ class Watcher:
         self.process.count("frames")
         try:
             events = clob_market.parse_frame(frame)
-            tokens = {token for event in events for token in _tokens_of(event)}
-            before = {token: self.keeper.best(token) for token in tokens}
             heard = self.keeper.hear(events, mono_ns, recv_ns)
         except FrameRefused as refusal:
             self.process.count(f"refused.{refusal.reason}")
@@ -273,19 +297,30 @@ class Watcher:
                 self.process.count(f"quiet.{event.kind}")
         for token, true_mono_ns in heard.alive.items():
             self.silence.heard(token, true_mono_ns)
-            self.book_age.touch()
-        for token in tokens:
             if token in self.more:
                 self.more[token].set()
-        self._act_on(heard, recv_ns, before)
-
-    def _act_on(self, heard: Heard, recv_ns: int, before: Mapping[str, object]) -> None:
-        """Publish what changed and ask again for what is doubted; ``before`` is what was best until now."""
+        if heard.alive:
+            self.book_age.touch()
         for token in heard.changed:
-            if token in before and self.keeper.best(token) == before[token]:
+            if self.keeper.best(token) == self.told.get(token):
                 self.dirty.add(token)
             else:
-                self._publish_book(token, recv_ns)
+                self.news[token] = recv_ns
+        if heard.resync:
+            # What nobody may trust any more waits for no other frame.
+            self.publish_news()
+        elif self.news:
+            self.fresh.set()
+        self._doubt(heard)
+
+    def _conclude(self, heard: Heard) -> None:
+        """Publish at once what became of books without a frame, whatever it is."""
+        self.news |= dict.fromkeys(heard.changed, self.process.clock.wall_ns())
+        self.publish_news()
+        self._doubt(heard)
+
+    def _doubt(self, heard: Heard) -> None:
+        """Ask again for what is doubted."""
         for token, reason in heard.resync.items():
             self.process.count("resyncs")
             self.process.log.warning("book_resync", book=token[:12], why=reason)
@@ -306,6 +341,7 @@ class Watcher:
         state = self.keeper.state(token)
         if state is None:
             return
+        self.told[token], self.told_ns[token] = self.keeper.best(token), self.process.clock.mono_ns()
         self.process.count("books")
         if state.status == "resync":
             self.process.facts[_fact(token)] = f"asked for again: {self.keeper.doubt(token)}"
@@ -329,18 +365,6 @@ def _fact(token: str) -> str:
     return f"book.{token[:12]}"
 
 
-def _tokens_of(event: clob_market.MarketEvent) -> Iterable[str]:
-    match event:
-        case clob_market.PriceChanges():
-            return [change.token for change in event.changes]
-        case clob_market.BookSnapshot() | clob_market.LastTrade() | clob_market.BestBidAsk():
-            return [event.token]
-        case clob_market.TickSizeChange():
-            return [event.token]
-        case _:
-            return []
-
-
 async def books(process: Process) -> None:
     """Run until cancelled; raises DataStale when the market channel stays mute."""
     watcher = Watcher(process)
@@ -350,6 +374,7 @@ async def books(process: Process) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(watcher.discover(), name="discovery")
             group.create_task(watcher.flush(), name="flush")
+            group.create_task(watcher.tell(), name="news")
             group.create_task(watcher.hear_witness(), name="witness")
             group.create_task(keep_connected(watcher.link, process.clock, process.log), name="market channel")
     finally:

@@ -27,10 +27,10 @@ from common.runtime.clock import SystemClock
 from common.runtime.config import Config, load_config
 from common.runtime.credentials import read_credentials
 from common.runtime.paths import Paths, make_paths
-from common.runtime.trading_key import close_doors, read_trading_key, refuse_in_environment
+from common.runtime.trading_key import close_doors, refuse_in_environment
 from common.store.journal_read import read_journal
 from common.units import SECOND
-from common.venue.checks import CheckContext, run_checks
+from common.venue.checks import NO_WINDOW, CheckContext, run_checks
 from procs.live_account import CLOB_FIELDS, open_account
 
 HEAR_S = 4.0
@@ -52,8 +52,10 @@ class Probe:
 
     async def book(self) -> str:
         """Hear one book of a window that is listed now."""
-        if self.trouble or not self.markets:
-            raise LaggardError(self.trouble or "no window is listed at present")
+        if self.trouble:
+            raise LaggardError(self.trouble)
+        if not self.markets:
+            return NO_WINDOW
         market, heard = self.markets[0], asyncio.Event()
 
         def on_frame(frame: str | bytes, _recv_ns: int, _mono_ns: int) -> None:
@@ -118,24 +120,23 @@ async def _check_live(probe: Probe) -> ChecksReport:
     from common.venue.live import connect
 
     config, paths = probe.config, probe.paths
-    account, source = open_account(config, paths)
+    account, key = open_account(config, paths)
     credentials = read_credentials(paths.credentials_file("clob"), CLOB_FIELDS)
-    names = (account.signer.address, account.address, source)
+    names = (account.signer.address, account.address, key.source)
     try:
-        key = read_trading_key(config, paths).private_key
-        client = await connect(config, key, account.address, credentials)
+        client = await connect(config, key.private_key, account.address, credentials)
     except (FeedRefused, DependencyMissing) as problem:
         away = _refused(str(problem))
         return await run_checks(_context(probe, *names, away, away, away))
 
     async def user_channel() -> str:
         answered = asyncio.Event()
-        key = client.api_key
+        known = client.api_key
         link = user_link(
             config.venue.clob_user_ws_url,
-            key.key,
-            key.secret,
-            key.passphrase,
+            known.key,
+            known.secret,
+            known.passphrase,
             mono_ns=probe.clock.mono_ns(),
             on_event=lambda _event: answered.set(),
             on_refused=lambda _refusal: None,

@@ -7,9 +7,14 @@ import asyncio
 import signal
 
 from common.core.account import broken_sums
+from common.core.order_events import (
+    HoldAsked,
+    LedgerChecked,
+    PostureAsked,
+    Restarted,
+)
 from common.core.order_flow import followed_windows
 from common.core.order_outcome import CHECKS_HOLD
-from common.core.order_state import HoldAsked, LedgerChecked, PostureAsked, Restarted
 from common.errors import CallRefused, CallTimedOut, InvariantBroken
 from common.messages import (
     BookState,
@@ -18,6 +23,7 @@ from common.messages import (
     ReadAccount,
     ReadChecks,
     ReadWallet,
+    Rehearse,
     SetPosture,
     Submit,
 )
@@ -26,6 +32,7 @@ from common.runtime.shell import Process, run
 from common.store.journal import Journal, open_journal
 from common.units import MILLISECOND, SECOND
 from common.venue.desk import Desk
+from common.venue.intake import Intake
 from common.venue.recovery import MARKER, leave_marker, read_marker, recover
 from procs.live_account import LiveAccount, make_account
 
@@ -69,7 +76,8 @@ def start(process: Process, journal: Journal, live: LiveAccount | None, balance_
 
 async def executor(process: Process) -> None:
     """Run until the process is told to stop; then wait for orders in flight."""
-    live = make_account(process) if process.config.mode == "live" else None
+    # A keystore takes a second or two to open, and a loop that stands still for long is taken for dead.
+    live = await asyncio.to_thread(make_account, process) if process.config.mode == "live" else None
     journal = begin(process)
     balance_usd6 = None
     if live is not None and journal.read() is None:
@@ -77,7 +85,9 @@ async def executor(process: Process) -> None:
         await live.connect()
         balance_usd6 = await live.first_balance()
     desk = start(process, journal, live, balance_usd6)
-    process.responder.on(Submit, desk.submit)
+    intake = Intake(desk)
+    process.responder.on(Submit, intake.submit)
+    process.responder.on(Rehearse, intake.rehearse)
     process.responder.on(SetPosture, desk.set_posture)
     process.responder.on(ReadAccount, desk.read_account)
     if live is not None:
@@ -110,14 +120,14 @@ async def listen(process: Process, desk: Desk) -> None:
     subscriber = process.subscribe("books")
     age = process.watch("books", int(process.config.watch.book_stale_s * SECOND))
     newest: dict[str, tuple[str, int]] = {}
-    while True:
-        envelopes = await subscriber.receive()
-        desk.hear(
-            [envelope for envelope in envelopes if is_news(newest, envelope)],
-            "books" in subscriber.unsynced(),
-        )
+
+    def deliver(envelopes: list[Envelope]) -> None:
+        news = [envelope for envelope in envelopes if is_news(newest, envelope)]
+        desk.hear(news, "books" in subscriber.unsynced())
         if any(isinstance(envelope.body, BookState) for envelope in envelopes):
             age.touch()
+
+    await subscriber.attend(deliver)
 
 
 def is_news(newest: dict[str, tuple[str, int]], envelope: Envelope) -> bool:

@@ -4,17 +4,29 @@ Joins the parts and runs them; what anything means is for the desk. Never gives 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.core.account import broken_sums
+from common.core.order_effects import (
+    Refuse,
+)
+from common.core.order_events import (
+    HoldAsked,
+    NotSent,
+    Redeemed,
+    VenueAnswer,
+)
 from common.core.order_outcome import CHECKS_HOLD
 from common.core.order_settlement import unredeemed
-from common.core.order_state import HoldAsked, NotSent, Order, Redeemed, Refuse, VenueAnswer
+from common.core.order_state import (
+    Order,
+)
 from common.core.venue_facts import Reading, Unread
 from common.errors import ConfigError, DependencyMissing, FeedRefused, FrameRefused, LaggardError
-from common.feeds.account.user_channel import AccountEvent, user_link
+from common.feeds.account.user_channel import user_link
 from common.feeds.backoff import Backoff
 from common.feeds.connection import USER_AGENT, keep_connected
 from common.messages import (
@@ -28,21 +40,23 @@ from common.messages import (
     WalletReport,
 )
 from common.runtime.config import Config
-from common.runtime.credentials import read_credentials
+from common.runtime.credentials import Secret, read_credentials
 from common.runtime.paths import Paths
 from common.runtime.shell import Process
-from common.runtime.trading_key import close_doors, read_trading_key
+from common.runtime.trading_key import TradingKey, close_doors, read_trading_key
 from common.units import SECOND
 from common.venue.chain import ChainReader
-from common.venue.checks import ONE_CHECK_S, CheckContext, failures, run_checks
+from common.venue.checks import NO_WINDOW, ONE_CHECK_S, CheckContext, failures, run_checks
 from common.venue.desk import Desk
 from common.venue.port import Activity, OrderPort, Prepared
 from common.venue.signing.contracts import CONDITIONAL_TOKENS
+from procs.api_access import HOLD, ApiAccess
 
 if TYPE_CHECKING:
     from common.venue.clob.order_line import OrderLine
     from common.venue.clob.order_request import Account
     from common.venue.live import AccountClient
+    from common.venue.live_orders import LiveVenue
 
 LONGEST_PAUSE_S = 30.0
 CHECK_EACH_S = 180.0
@@ -60,6 +74,9 @@ class Away:
     mode: str = "live"
 
     def prepare(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
+        return Refuse("not-connected", self.why)
+
+    def rehearse(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
         return Refuse("not-connected", self.why)
 
     async def place(self, order: Order, market: MarketState) -> VenueAnswer:
@@ -81,9 +98,12 @@ class LiveAccount:
 
     process: Process
     account: "Account"
+    private_key: Secret | None
+    """Only until the account is connected."""
     away: Away = field(default_factory=Away)
     client: "AccountClient | None" = None
-    venue: OrderPort | None = None
+    access: ApiAccess | None = None
+    venue: "LiveVenue | None" = None
     source: str = ""
     """Where the key came from."""
     report: ChecksReport = NOT_CHECKED
@@ -93,27 +113,41 @@ class LiveAccount:
     """Set when the checks are to run before their time."""
 
     async def connect(self) -> OrderPort:
-        """Connect to the venue, however long it takes, and give where orders go; raises ConfigError."""
+        """Connect to the venue, however long it takes, and give where orders go; raises ConfigError.
+
+        Only once. What takes long is done in threads: the loop has to show that it lives.
+        """
+        await asyncio.to_thread(_load_client)
         from common.venue.clob.order_line import OrderLine
         from common.venue.clob.order_request import OrderHead
         from common.venue.live import connect
         from common.venue.live_orders import LiveVenue
 
         process, config = self.process, self.process.config
-        credentials = read_credentials(process.paths.credentials_file("clob"), CLOB_FIELDS)
-        key = read_trading_key(config, process.paths).private_key
+        file, key = process.paths.credentials_file("clob"), self.private_key
+        assert key is not None
+        credentials = read_credentials(file, CLOB_FIELDS)
+        access = self.access = ApiAccess(process.clock, None if credentials is None else file)
         backoff = Backoff(first_s=1.0, cap_s=LONGEST_PAUSE_S)
         while self.client is None:
             try:
-                self.client = await connect(config, key, self.account.address, credentials)
+                self.client = await connect(
+                    config, key, self.account.address, credentials, on_refused=access.refused.set
+                )
             except (FeedRefused, DependencyMissing) as problem:
                 self.away.why = str(problem)
                 process.set_state("degraded", str(problem))
                 process.log.warning("account_away", why=str(problem))
                 await asyncio.sleep(backoff.next_wait_s())
+        self.private_key = None
         api_key = self.client.api_key
-        line = OrderLine(
-            config.venue.clob_url, process.clock, user_agent=USER_AGENT, answer_s=config.orders.answer_s
+        # In a thread: it reads all certificates.
+        line = await asyncio.to_thread(
+            OrderLine,
+            config.venue.clob_url,
+            process.clock,
+            user_agent=USER_AGENT,
+            answer_s=config.orders.answer_s,
         )
         process.spawn(line.run(), name="order line")
         process.spawn(self._show(line), name="order line's state")
@@ -141,46 +175,55 @@ class LiveAccount:
 
     async def hear(self, desk: Desk) -> None:
         """Hear the user channel; while it is down, and until the account was read anew, nothing begins."""
-        process, client = self.process, self.client
+        process, client, access = self.process, self.client, self.access
         assert client is not None
+        assert access is not None
         age = process.watch("user channel", int(60 * SECOND))
+        process.spawn(
+            access.watch(client, lambda why: desk.tell(HoldAsked(HOLD, why)), self._renewed),
+            name="credentials",
+        )
 
-        def on_event(event: AccountEvent) -> None:
-            age.touch()
-            desk.tell(event)
+        def down(why: str) -> None:
+            self.channel = why
+            desk.tell(HoldAsked("account", f"the user channel is down: {why}"))
 
         def on_refused(refusal: FrameRefused) -> None:
             process.count(f"refused.{refusal.reason}")
             process.log.warning("frame_refused", reason=refusal.reason, detail=refusal.detail)
 
         def on_state(up: bool, text: str) -> None:
-            self.channel = "" if up else text
             if up:
-                age.touch()
+                self.channel = ""
                 self.again.set()
                 desk.catch_up()
             else:
-                desk.tell(HoldAsked("account", f"the user channel is down: {text}"))
+                down(text)
 
-        key = client.api_key
-        link = user_link(
-            process.config.venue.clob_user_ws_url,
-            key.key,
-            key.secret,
-            key.passphrase,
-            mono_ns=process.clock.mono_ns(),
-            on_event=on_event,
-            on_refused=on_refused,
-            on_state=on_state,
-            is_ours=desk.is_ours,
-        )
         while True:
+            access.renewed.clear()
+            key = client.api_key
+            link = user_link(
+                process.config.venue.clob_user_ws_url,
+                key.key,
+                key.secret,
+                key.passphrase,
+                mono_ns=process.clock.mono_ns(),
+                on_event=desk.tell,
+                on_refused=on_refused,
+                on_state=on_state,
+                is_ours=desk.is_ours,
+                on_alive=age.touch,
+            )
             try:
-                await keep_connected(link, process.clock, process.log)
+                await _until(access.renewed, keep_connected(link, process.clock, process.log))
+                down("it is opened anew with other API credentials")
             except FeedRefused as refusal:
-                self.channel = str(refusal)
-                desk.tell(HoldAsked("account", str(refusal)))
-                await asyncio.sleep(LONGEST_PAUSE_S)
+                down(str(refusal))
+                access.refused.set()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LONGEST_PAUSE_S):
+                        await access.renewed.wait()
 
     async def check(self, desk: Desk) -> None:
         """Run the start-up checks now and every few minutes; while one fails, nothing begins."""
@@ -234,6 +277,16 @@ class LiveAccount:
         except DependencyMissing as problem:
             return WalletReport(balance_usd6=None, text=str(problem), address=self.account.address)
 
+    def _renewed(self) -> None:
+        """Sign orders for the credentials the client uses now."""
+        from common.venue.clob.order_request import OrderHead
+
+        assert self.client is not None
+        assert self.venue is not None
+        key = self.client.api_key
+        self.venue.use(key.key.reveal(), OrderHead(self.process.config.venue.clob_url, key, USER_AGENT))
+        self.process.log.warning("credentials_renewed")
+
     async def _show(self, line: "OrderLine") -> None:
         """Keep the state of the order line in the process's status."""
         while True:
@@ -247,9 +300,11 @@ class LiveAccount:
         assert client is not None
 
         async def book() -> str:
+            if not desk.state.markets:
+                return NO_WINDOW
             live = [book for book in desk.state.quotes.values() if book.status == "live"]
-            if live or not desk.state.markets:
-                return f"{len(live)} live books" if live else "no window is listed at present"
+            if live:
+                return f"{len(live)} live books"
             raise LaggardError("not one book is live")
 
         async def user_channel() -> str:
@@ -283,15 +338,15 @@ class LiveAccount:
 def make_account(process: Process) -> LiveAccount:
     """Close the doors, read the key and see that it fits the wallet; raises ConfigError with the one fix."""
     close_doors()
-    account, source = open_account(process.config, process.paths)
+    account, key = open_account(process.config, process.paths)
     process.log.info(
-        "account", signer=account.signer.address, wallet=account.address, kind=account.kind, key=source
+        "account", signer=account.signer.address, wallet=account.address, kind=account.kind, key=key.source
     )
-    return LiveAccount(process, account, source=source)
+    return LiveAccount(process, account, key.private_key, source=key.source)
 
 
-def open_account(config: Config, paths: Paths) -> "tuple[Account, str]":
-    """The configured account and where its key came from; raises ConfigError with the one fix."""
+def open_account(config: Config, paths: Paths) -> "tuple[Account, TradingKey]":
+    """The configured account and its key, which is read here alone; raises ConfigError with the one fix."""
     try:
         from common.venue.clob.order_request import Account
         from common.venue.signing.order_signature import Signer
@@ -311,4 +366,23 @@ def open_account(config: Config, paths: Paths) -> "tuple[Account, str]":
     if problem:
         raise ConfigError([f"the key from {key.source} does not fit: {problem}"])
     account = Account(signer, wallet.kind, address, wallet.session_key, config.venue.chain_id)
-    return account, key.source
+    return account, key
+
+
+def _load_client() -> None:
+    """Load the official client and what comes with it: more than a second of work."""
+    import common.venue.live
+    import common.venue.live_orders  # noqa: F401
+
+
+async def _until(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do this until the event comes; raises what it raises."""
+    doing, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((doing, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            await doing
+    finally:
+        doing.cancel()
+        waiting.cancel()
+        await asyncio.gather(doing, waiting, return_exceptions=True)

@@ -8,8 +8,8 @@ still learns the tick of the opening second. A route without credentials is disa
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 # First, because its log decides what structlog loads.
@@ -20,6 +20,7 @@ from common.core.price_buffer import Added, PriceBuffer
 from common.errors import DataStale, FeedError, FeedRefused, FrameRefused
 from common.feeds.backoff import Backoff
 from common.feeds.connection import Link, Silence, keep_connected
+from common.feeds.made_up_wire import made_up_wire
 from common.feeds.oracle.price_fields import Control
 from common.feeds.oracle.route import Conversation, Disabled, Line, Route, series_key
 from common.feeds.oracle.routes import plan_route
@@ -27,6 +28,7 @@ from common.messages import Envelope, RouteName, Tick
 from common.runtime.log import Burst
 from common.store.raw_frames import RawLog
 from common.units import MILLISECOND, SECOND
+from procs.oracle_rehearsal import REHEARSED, made_up_tick, muted
 
 HISTORY_NS = 30 * 60 * SECOND
 FIRST_BACK_FILL_NS = 120 * SECOND
@@ -34,6 +36,7 @@ FIRST_BACK_FILL_NS = 120 * SECOND
 REPEAT_AFTER_NS = 1_500 * MILLISECOND
 """An observation time that comes again after this long is no duplicate but a clock that stands still."""
 REPEAT_EVERY_NS = SECOND
+_NEWS = (Added.NEW, Added.CORRECTED, Added.LATE)
 
 
 async def oracle(process: Process, name: RouteName) -> None:
@@ -44,11 +47,13 @@ async def oracle(process: Process, name: RouteName) -> None:
         return
     for number, note in enumerate(planned.notes, 1):
         process.facts[f"note.{number}"] = note
-    feed = Feed(process, planned)
+    raw = RawLog(process.paths.tape_dir, process.role)
+    feed = Feed(process, planned, raw.append)
+    process.keep_warm(rehearsal(stage(process, planned)))
     try:
         await feed.run()
     finally:
-        feed.raw.close()
+        raw.close()
     await stay_disabled(process, "; ".join(feed.refused.values()))
 
 
@@ -57,6 +62,22 @@ async def stay_disabled(process: Process, why: str) -> None:
     process.ages.clear()
     process.set_state("disabled", why)
     await process.stopping.wait()
+
+
+def stage(process: Process, route: Route) -> "Feed":
+    """A feed to rehearse with: one made-up series, and nothing it does is counted, recorded or heeded."""
+    line = replace(route.lines[0], watched=(REHEARSED,))
+    made_up = Route(route.name, (line,), (REHEARSED,), made_up=route.made_up)
+    return Feed(muted(process), made_up, lambda _frame, _recv_ns, _mono_ns: None, keep_ns=SECOND)
+
+
+def rehearsal(feed: "Feed") -> Callable[[], None]:
+    """The way from a frame to a tick on the bus, on a made-up one at each call; needs a running loop."""
+    clock, made_up = feed.process.clock, feed.route.made_up
+    if made_up is None:
+        return lambda: feed.take(made_up_tick(clock.wall_ns()), clock.wall_ns(), clock.mono_ns())
+    bring = made_up_wire(feed.opened(feed.route.lines[0]).link, clock)
+    return lambda: bring(made_up(clock.wall_ns() // MILLISECOND))
 
 
 @dataclass(slots=True)
@@ -75,20 +96,26 @@ class OpenLine:
 class Feed:
     """A running route: lines in, ticks out."""
 
-    def __init__(self, process: Process, route: Route) -> None:
+    def __init__(
+        self,
+        process: Process,
+        route: Route,
+        record: Callable[[str | bytes, int, int], None],
+        *,
+        keep_ns: int = HISTORY_NS,
+    ) -> None:
         self.process = process
         self.route = route
-        self.carried = frozenset(route.series)
-        self.raw = RawLog(process.paths.tape_dir, process.role)
+        self.record = record
         self.refused: dict[str, str] = {}
         """Lines that were refused for good, and why."""
         self.lines: list[OpenLine] = []
         self._over = asyncio.Event()
         """Every line was refused for good."""
         self._watch = process.config.watch
-        self._history = History()
+        self._history = History(keep_ns)
         self._burst = Burst()
-        self._seen: dict[str, PriceBuffer] = {}
+        self._seen = {key: PriceBuffer(keep_ns) for key in route.series}
         self._repeated: dict[str, int] = {}
         self._filling = False
         watched = sorted({key for line in route.lines for key in line.watched})
@@ -129,7 +156,7 @@ class Feed:
 
     def _open(self, lines: Sequence[Line], group: asyncio.TaskGroup) -> None:
         for line in lines:
-            one = self._opened(line)
+            one = self.opened(line)
             self.lines.append(one)
             group.create_task(self._keep(one), name=f"line {line.name}")
 
@@ -156,7 +183,8 @@ class Feed:
         since_ns = self.process.clock.mono_ns() - one.link.silence.dead_ns
         return any(other.link.silence.last_any_ns > since_ns for other in self.lines if other is not one)
 
-    def _opened(self, line: Line) -> OpenLine:
+    def opened(self, line: Line) -> OpenLine:
+        """A line with its link, not connected yet."""
         silence = Silence(
             limit_ns=int(self._watch.tick_stale_s * SECOND), dead_ns=int(self._watch.tick_dead_s * SECOND)
         )
@@ -188,8 +216,14 @@ class Feed:
         return one.conversation.opening()
 
     def _on_frame(self, one: OpenLine, frame: str | bytes, recv_ns: int, mono_ns: int) -> None:
-        self.raw.append(frame, recv_ns, mono_ns)
-        self.process.count("frames")
+        try:
+            self._hear(one, frame, recv_ns, mono_ns)
+        finally:
+            # Whatever became of the frame it is recorded, but its ticks are out first.
+            self.record(frame, recv_ns, mono_ns)
+            self.process.count("frames")
+
+    def _hear(self, one: OpenLine, frame: str | bytes, recv_ns: int, mono_ns: int) -> None:
         try:
             items, replies = one.conversation.hear(frame, recv_ns)
         except FrameRefused as refusal:
@@ -206,8 +240,8 @@ class Feed:
             if isinstance(item, Control):
                 self._control(item, mono_ns)
             else:
+                self.take(item, recv_ns, mono_ns)
                 self._live(one, item, mono_ns)
-                self._take(item, recv_ns, mono_ns)
 
     async def _say(self, one: OpenLine, text: str) -> None:
         await one.link.send(text)
@@ -232,27 +266,26 @@ class Feed:
         if tick.value != value:
             one.link.silence.heard(key, mono_ns)
 
-    def _take(self, tick: Tick, recv_ns: int, mono_ns: int) -> None:
+    def take(self, tick: Tick, recv_ns: int, mono_ns: int) -> None:
+        """Publish what is new."""
         key = series_key(tick.kind, tick.asset)
-        if key not in self.carried:
+        buffer = self._seen.get(key)
+        if buffer is None:
             self.process.count("ticks.not_ours")
             return
-        buffer = self._seen.setdefault(key, PriceBuffer(HISTORY_NS))
         added = buffer.add(tick.observed_ns, tick.value, mono_ns)
-        self.process.count(f"ticks.{added.value}")
-        if added is Added.TOO_OLD:
-            return
-        if added is Added.SAME:
+        if added in _NEWS:
+            # First of all: everything below can wait until it is on its way.
+            self._history.add(self._publish(tick, recv_ns))
+            self.process.count("ticks")
+            if added is Added.NEW and not tick.backfill:
+                if key in self._ages:
+                    self._ages[key].touch()
+                self.process.facts[f"lag_ms.{key}"] = str((recv_ns - tick.observed_ns) // MILLISECOND)
+        elif added is Added.SAME and not tick.backfill and self._stands_still(key, buffer, tick, mono_ns):
             # Known already and no sign of life; but whoever audits the routes must see a clock that stands.
-            if not tick.backfill and self._stands_still(key, buffer, tick, mono_ns):
-                self._publish(tick, recv_ns)
-            return
-        self.process.count("ticks")
-        if added is Added.NEW and not tick.backfill:
-            if key in self._ages:
-                self._ages[key].touch()
-            self.process.facts[f"lag_ms.{key}"] = str((recv_ns - tick.observed_ns) // MILLISECOND)
-        self._history.add(self._publish(tick, recv_ns))
+            self._publish(tick, recv_ns)
+        self.process.count(f"ticks.{added.value}")
 
     def _stands_still(self, key: str, buffer: PriceBuffer, tick: Tick, mono_ns: int) -> bool:
         latest = buffer.latest()
@@ -278,7 +311,7 @@ class Feed:
         now_ns = self.process.clock.wall_ns()
         since: dict[str, int] = {}
         for key in self.route.series:
-            latest = self._seen[key].latest() if key in self._seen else None
+            latest = self._seen[key].latest()
             first_ns = latest.observed_ns + SECOND if latest else now_ns - FIRST_BACK_FILL_NS
             since[key] = max(first_ns, now_ns - HISTORY_NS)
         return since
@@ -304,7 +337,7 @@ class Feed:
                 self.process.log.warning("back_fill_failed", series=key, why=str(error))
                 return
             for tick in ticks:
-                self._take(tick, self.process.clock.wall_ns(), self.process.clock.mono_ns())
+                self.take(tick, self.process.clock.wall_ns(), self.process.clock.mono_ns())
             self.process.count("back_fill.ticks", len(ticks))
 
     def _on_state(self, one: OpenLine, up: bool, text: str) -> None:
@@ -322,15 +355,16 @@ class Feed:
 
 
 class History:
-    """The ticks of the last half hour, in the order in which they came."""
+    """The last ticks, in the order in which they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_ns: int) -> None:
+        self._keep_ns = keep_ns
         self._held: deque[Envelope] = deque()
 
     def add(self, envelope: Envelope) -> None:
         """Keep one more, and let go of what is too old."""
         self._held.append(envelope)
-        while envelope.mono_ns - self._held[0].mono_ns > HISTORY_NS:
+        while envelope.mono_ns - self._held[0].mono_ns > self._keep_ns:
             self._held.popleft()
 
     def envelopes(self) -> Iterable[Envelope]:

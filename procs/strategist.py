@@ -4,10 +4,11 @@ A submit that gets no answer is unknown, not failed: the same intent is sent aga
 and the executor makes one order of it however often it arrives.
 """
 
+import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable
 
-from common.core import engine
+from common.core import engine, rehearsal
 from common.core.decision_state import (
     AskPosture,
     Effect,
@@ -27,11 +28,11 @@ from common.core.route_rule import WHO, exchange_views, route_reports
 from common.errors import CallRefused, CallTimedOut
 from common.messages import (
     Answer,
-    BookState,
     Command,
     Envelope,
     OraclesReport,
     ReadOracles,
+    Rehearse,
     Request,
     SetPosture,
     Submit,
@@ -39,13 +40,14 @@ from common.messages import (
     Why,
     WhyReport,
 )
-from common.runtime.calls import call
+from common.runtime.calls import Caller, call
 from common.runtime.shell import Process, run
 from common.units import SECOND
 
 ROLE = "strategist"
 KEPT_VERDICTS = 50
 TRY_NS = SECOND // 2
+COUNTS_S = 0.2
 
 
 async def strategist(process: Process) -> None:
@@ -57,7 +59,8 @@ async def strategist(process: Process) -> None:
     )
     history: dict[str, deque[Verdict]] = {}
     routes = [f"oracle-{route}" for route in config.oracles.routes]
-    subscriber = process.subscribe(*routes, "books", "executor")
+    subscriber = process.subscribe(*routes, "books", "executor", urgent=routes)
+    executor = Caller(process.ctx, process.run_dir, "executor", ROLE, process.clock)
     newest_input = process.watch("input", int(config.watch.tick_stale_s * SECOND))
 
     def advance(event: Event) -> None:
@@ -74,7 +77,9 @@ async def strategist(process: Process) -> None:
             case PublishView(view):
                 process.publisher.publish(f"view.{view.window}", view, keep=True)
             case SendOrder(submit):
-                process.spawn(deliver(submit), name=f"submit {submit.intent_id}")
+                request_id = f"{process.boot}/{submit.intent_id}/{submit.decided_mono_ns}"
+                first = executor.ask(submit, request_id=request_id, timeout_ns=TRY_NS)
+                process.spawn(deliver(submit, request_id, first), name=f"submit {submit.intent_id}")
             case PublishAudit(audit):
                 process.publisher.publish(
                     f"oracles.{audit.asset}.{audit.kind}", audit, ts_event_ns=audit.second_ns, keep=True
@@ -97,21 +102,13 @@ async def strategist(process: Process) -> None:
         except (CallTimedOut, CallRefused) as error:
             process.log.warning("posture_not_changed", why=str(error))
 
-    async def deliver(submit: Submit) -> None:
+    async def deliver(submit: Submit, request_id: str, first: Awaitable[Answer]) -> None:
+        """Hear what became of a wish; while there is no answer, send it again until its life is over."""
         deadline = submit.decided_mono_ns + state.strategy.order_life_ns
-        request_id = f"{process.boot}/{submit.intent_id}/{submit.decided_mono_ns}"
+        answer = first
         while True:
             try:
-                await call(
-                    process.ctx,
-                    process.run_dir,
-                    "executor",
-                    ROLE,
-                    submit,
-                    clock=process.clock,
-                    timeout_ns=TRY_NS,
-                    request_id=request_id,
-                )
+                await answer
             except CallRefused as refusal:
                 process.log.info(
                     "submit_refused", intent=submit.intent_id, code=refusal.code, text=refusal.text
@@ -121,6 +118,17 @@ async def strategist(process: Process) -> None:
             except CallTimedOut:
                 process.count("submit_timeouts")
                 if process.clock.mono_ns() < deadline:
+                    # On a socket of its own, which waits for an executor that is not there.
+                    answer = call(
+                        process.ctx,
+                        process.run_dir,
+                        "executor",
+                        ROLE,
+                        submit,
+                        clock=process.clock,
+                        timeout_ns=TRY_NS,
+                        request_id=request_id,
+                    )
                     continue
                 # Unknown: the window stays entered until the executor's own messages say otherwise.
                 process.log.warning("submit_unknown", intent=submit.intent_id)
@@ -143,32 +151,39 @@ async def strategist(process: Process) -> None:
             routes=route_reports(state), audits=audits, exchanges=exchange_views(state, moment)
         )
 
+    def hear(envelopes: list[Envelope]) -> None:
+        incomplete = subscriber.unsynced()
+        if incomplete != state.incomplete:
+            advance(Incomplete(incomplete))
+        for envelope in envelopes:
+            advance(envelope)
+        newest_input.touch()
+
+    stage: list[rehearsal.Rehearsal] = []
+
+    def rehearse(_envelope: Envelope) -> None:
+        moment = Moment(process.clock.wall_ns(), process.clock.mono_ns())
+        if not stage or moment.mono_ns - stage[0].made_ns > rehearsal.LASTS_NS:
+            made = rehearsal.begin(state, moment)
+            stage[:] = [made] if made else []
+        wish = rehearsal.rehearse(stage[0], moment) if stage else None
+        if wish is not None:
+            executor.rehearse(Rehearse(wish))
+
     process.responder.on(Why, answer_why)
     process.responder.on(ReadOracles, answer_oracles)
     process.set_state("ready", "")
-    while not process.stopping.is_set():
-        envelopes = await subscriber.receive()
-        incomplete = frozenset(subscriber.unsynced())
-        if incomplete != state.incomplete:
-            advance(Incomplete(incomplete))
-        for envelope in newest_books(envelopes):
-            advance(envelope)
-        newest_input.touch()
+    process.spawn(show_counts(process, state), name="counts")
+    process.spawn(subscriber.attend(hear, rehearse), name="bus")
+    await process.stopping.wait()
+
+
+async def show_counts(process: Process, state: State) -> None:
+    """Keep the engine's counts in the process's status."""
+    while True:
         for name, count in state.counts.items():
             process.set_count(name, count)
-
-
-def newest_books(envelopes: Sequence[Envelope]) -> Iterable[Envelope]:
-    """A batch in order, but of each token's books only the last: an older one is history, not news."""
-    last = {
-        envelope.body.token: index
-        for index, envelope in enumerate(envelopes)
-        if isinstance(envelope.body, BookState)
-    }
-    for index, envelope in enumerate(envelopes):
-        if isinstance(envelope.body, BookState) and last[envelope.body.token] != index:
-            continue
-        yield envelope
+        await asyncio.sleep(COUNTS_S)
 
 
 if __name__ == "__main__":

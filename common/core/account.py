@@ -2,13 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from common.core.ledger import CASH, REDEEMABLE, balances, difference
-from common.core.order_state import Books, Settlement
+from common.core.order_state import (
+    Books,
+    Order,
+    Settlement,
+)
 from common.core.portfolio import Reservation
 from common.messages import AccountState
 from common.units import SECOND, usd6_text
+
+DAY_NS = 86_400 * SECOND
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 def utc_day(wall_ns: int) -> str:
@@ -23,7 +30,8 @@ def cash_usd6(books: Books) -> int:
 
 def day_pnl_usd6(settlements: Iterable[Settlement], day: str) -> int:
     """Result of the positions booked as settled on a UTC day, after fees."""
-    return sum(one.position.pnl_usd6 for one in settlements if utc_day(one.at_ns) == day)
+    number = date.fromisoformat(day).toordinal() - _EPOCH
+    return sum(one.position.pnl_usd6 for one in settlements if one.at_ns // DAY_NS == number)
 
 
 def loss_streak(settlements: Iterable[Settlement]) -> int:
@@ -38,17 +46,13 @@ def loss_streak(settlements: Iterable[Settlement]) -> int:
 
 def reservations(books: Books) -> tuple[Reservation, ...]:
     """Orders whose fate is open, at their worst."""
-    return tuple(
-        Reservation(
-            intent_id=order.state.intent_id,
-            window=order.state.window,
-            asset=order.state.asset,
-            outcome=order.state.outcome,
-            worst_usd6=order.worst_usd6,
-        )
-        for order in books.orders.values()
-        if order.state.status == "working"
-    )
+    return tuple(reservation(order) for order in books.orders.values() if order.state.status == "working")
+
+
+def reservation(order: Order) -> Reservation:
+    """One order at its worst."""
+    state = order.state
+    return Reservation(state.intent_id, state.window, state.asset, state.outcome, order.worst_usd6)
 
 
 def account_state(books: Books, mode: str, wall_ns: int, *, duplicate_orders: int) -> AccountState:

@@ -6,6 +6,7 @@ when to verify and never judges prices.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from common.core.book_hash import begin_hash, level_text
 from common.core.order_book import Side
@@ -32,12 +33,14 @@ class Terms:
     """Only of markets whose books carry it (v2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """The venue's word on a book: its hash at a stamp (milliseconds, the wire's own text)."""
 
     stamp: str
     hash: str
+
+
+NO_CLAIM = Claim("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class WireBook:
     """The resting orders of one token as text, with the claim they should bear out."""
 
     terms: Terms
-    claim: Claim = Claim("", "")
+    claim: Claim = NO_CLAIM
     levels: Levels = field(default_factory=lambda: {"bid": {}, "ask": {}})
 
     def change(self, side: Side, price4: int, size6: int, price: str, size: str) -> bool:
@@ -90,11 +93,11 @@ class WireBook:
             levels[price4] = after
         return before != after
 
-    def proof(self, last_trades: Sequence[str]) -> Proof:
+    def proof(self, last_trades: Sequence[str], *, search: bool = True) -> Proof:
         """Hash the book and compare, trying ``last_trades`` first and then every price there can be.
 
         The last trade price stands behind the levels in what is hashed: a match proves the whole book,
-        whichever price it took.
+        whichever price it took. Without ``search`` a mismatch means little: the last trade may be a new one.
         """
         terms = self.terms
         bids, asks = self.levels["bid"], self.levels["ask"]
@@ -111,11 +114,11 @@ class WireBook:
         for last_trade in last_trades:
             if begun.with_last_trade(last_trade, terms.version) == self.claim.hash:
                 return Proof(True, last_trade, False, self.claim.hash)
-        for last_trade in (BEFORE_ANY_TRADE, *GRID):
+        for last_trade in (BEFORE_ANY_TRADE, *GRID) if search else ():
             if begun.with_last_trade(last_trade, terms.version) == self.claim.hash:
                 return Proof(True, last_trade, True, self.claim.hash)
         likeliest = next(iter(last_trades), BEFORE_ANY_TRADE)
-        return Proof(False, likeliest, True, begun.with_last_trade(likeliest, terms.version))
+        return Proof(False, likeliest, search, begun.with_last_trade(likeliest, terms.version))
 
 
 def level_texts(levels: Iterable[tuple[int, int]], wire: Iterable[tuple[str, str]]) -> dict[int, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from common.core import passport
-from common.core.portfolio import Reservation
+from common.core.portfolio import NOTHING_OPEN, Exposure, Reservation
 from common.core.price_buffer import PriceBuffer
 from common.core.route_audit import RouteAudits
 from common.core.settings import RiskLimits, StrategySettings
@@ -84,7 +84,8 @@ class Window:
     strike: passport.Strike | None = None
     closing: int | None = None
     """Value of the settlement stream stamped at the closing instant, 1e-18 dollars."""
-    verdict: tuple[str, str, tuple[tuple[str, bool], ...]] | None = None
+    verdict: tuple[str, str, tuple[bool, ...]] | None = None
+    """Decision, gap of the passport and which gates passed, as last told; texts turn no verdict."""
     verdicts: int = 0
     entered: bool = False
     retry_mono_ns: int = 0
@@ -115,6 +116,8 @@ class State:
     posture: PostureState | None = None
     account: AccountState | None = None
     positions: dict[tuple[str, str], PositionState] = field(default_factory=dict)
+    at_stake: Exposure = NOTHING_OPEN
+    """Of the positions, summed as they come: an order waits for no sum."""
     ordered: set[str] = field(default_factory=set)
     """Windows in which the executor has an order, filled or not."""
     in_flight: dict[str, Reservation] = field(default_factory=dict)

@@ -5,6 +5,8 @@ knows: which sources are incomplete, and what became of a submitted order. Effec
 reads a clock, sends, or stores.
 """
 
+from collections.abc import Iterable, Iterator
+
 import msgspec
 
 from common.core import passport
@@ -14,15 +16,18 @@ from common.core.decision_state import (
     ForgetWindow,
     Incomplete,
     RaiseAlert,
+    SendOrder,
     State,
     SubmitAnswered,
     Window,
 )
-from common.core.evaluation import evaluate, predicted_outcome
+from common.core.evaluation import Outlook, evaluate
 from common.core.moment import Moment
+from common.core.portfolio import exposure
 from common.core.price_buffer import Added, PriceBuffer
 from common.core.route_rule import audit_due, note_health, note_repeat
 from common.core.series import ranked
+from common.core.telling import predicted_outcome, told
 from common.messages import (
     AccountState,
     Alert,
@@ -34,7 +39,6 @@ from common.messages import (
     PositionState,
     PostureState,
     Tick,
-    envelope_id,
 )
 from common.units import SECOND, price18_text
 
@@ -43,44 +47,42 @@ KEEP_AFTER_END_NS = 15 * 60 * SECOND
 RETRY_AFTER_REFUSAL_NS = 2 * SECOND
 
 
-def step(state: State, event: Event, moment: Moment) -> tuple[State, list[Effect]]:
-    """Apply one event at one moment; returns the (same) state and the effects in order."""
-    effects: list[Effect] = []
+def step(state: State, event: Event, moment: Moment) -> tuple[State, Iterable[Effect]]:
+    """Apply one event at one moment; returns the (same) state and the effects in order, orders first.
+
+    Windows are judged, and what is published of them is made, while the caller goes through the effects, so
+    that an order waits neither for other windows nor for words. Go through them once, to the end, before the
+    next step.
+    """
+    if isinstance(event, Envelope):
+        return state, _applied(state, event, moment)
     if isinstance(event, Incomplete):
         state.incomplete = event.sources
-    elif isinstance(event, SubmitAnswered):
-        _answered(state, event, moment)
     else:
-        _apply(state, event, moment, effects)
-    return state, effects
+        _answered(state, event, moment)
+    return state, ()
 
 
-def _apply(state: State, envelope: Envelope, moment: Moment, effects: list[Effect]) -> None:
+def _applied(state: State, envelope: Envelope, moment: Moment) -> Iterable[Effect]:
     body = envelope.body
-    cause = envelope_id(envelope)
-    if isinstance(body, Tick):
-        _tick(state, body, envelope, moment, effects)
-        if moment.wall_ns - body.observed_ns > state.strategy.max_tick_age_ns:
-            return  # history (a snapshot, a backfill) informs decisions and triggers none
-        for window in list(state.windows.values()):
-            if window.market.asset == body.asset:
-                evaluate(state, window, cause, moment, effects)
-    elif isinstance(body, BookState):
+    effects: list[Effect] = []
+    touched: Iterable[Window] = ()
+    if isinstance(body, BookState):
         state.books[body.token] = body
-        held = state.windows.get(body.window)
-        if held is not None:
-            evaluate(state, held, cause, moment, effects)
+        touched = _window(state, body.window)
+    elif isinstance(body, Tick):
+        of_asset = [window for window in state.windows.values() if window.market.asset == body.asset]
+        _tick(state, body, of_asset, envelope, moment, effects)
+        if moment.wall_ns - body.observed_ns <= state.strategy.max_tick_age_ns:
+            touched = of_asset  # history (a snapshot, a backfill) informs decisions and triggers none
     elif isinstance(body, MarketState):
         _market(state, body, moment, effects)
-        held = state.windows.get(body.window)
-        if held is not None:
-            evaluate(state, held, cause, moment, effects)
+        touched = _window(state, body.window)
     elif isinstance(body, Heartbeat):
         note_health(state, body, moment)
         audit_due(state, moment, effects)
         _drop_old_windows(state, moment, effects)
-        for window in list(state.windows.values()):
-            evaluate(state, window, cause, moment, effects)
+        touched = list(state.windows.values())
     elif isinstance(body, PostureState):
         state.posture = body
     elif isinstance(body, AccountState):
@@ -89,32 +91,65 @@ def _apply(state: State, envelope: Envelope, moment: Moment, effects: list[Effec
         _order(state, body)
     elif isinstance(body, PositionState):
         state.positions[(body.window, body.outcome)] = body
-        held = state.windows.get(body.window)
-        if held is not None:
-            held.entered = True
+        state.at_stake = exposure(state.positions.values(), ())
+        for window in _window(state, body.window):
+            window.entered = True
+    return _judged(state, touched, envelope, moment, effects) if touched else effects
 
 
-def _tick(state: State, tick: Tick, envelope: Envelope, moment: Moment, effects: list[Effect]) -> None:
+def _window(state: State, name: str) -> tuple[Window, ...]:
+    held = state.windows.get(name)
+    return (held,) if held is not None else ()
+
+
+def _judged(
+    state: State, windows: Iterable[Window], envelope: Envelope, moment: Moment, effects: list[Effect]
+) -> Iterator[Effect]:
+    """Judge these windows: their orders, then what the step has to say anyway, then what is told of them."""
+    outlook, judgements = Outlook(state, moment), []
+    for window in windows:
+        judgement = evaluate(state, window, outlook, envelope, moment)
+        if judgement is None:
+            continue
+        judgements.append(judgement)
+        if judgement.submit is not None:
+            yield SendOrder(judgement.submit)
+    yield from effects
+    yield from told(state, judgements, envelope, moment)
+
+
+def _tick(
+    state: State,
+    tick: Tick,
+    of_asset: list[Window],
+    envelope: Envelope,
+    moment: Moment,
+    effects: list[Effect],
+) -> None:
     routes = state.series.setdefault(tick.asset, {}).setdefault(tick.kind, {})
-    buffer = routes.setdefault(tick.route, PriceBuffer(BUFFER_HORIZON_NS))
+    buffer = routes.get(tick.route)
+    if buffer is None:
+        buffer = routes[tick.route] = PriceBuffer(BUFFER_HORIZON_NS)
+    value = tick.value
     before = buffer.at(tick.observed_ns)
-    added = buffer.add(tick.observed_ns, tick.value, envelope.mono_ns)
+    added = buffer.add(tick.observed_ns, value, envelope.mono_ns)
     if added is Added.SAME:
         note_repeat(state, tick, moment)
-    key = (tick.asset, tick.kind, tick.route, tick.observed_ns)
-    if added is Added.CORRECTED and before is not None and key not in state.first_values:
-        state.first_values[key] = msgspec.structs.replace(tick, e18=str(before))
-        _bound_first_values(state, tick.observed_ns)
-    for window in state.windows.values():
-        if passport.opens_window(tick, window.market):
+    elif added is Added.CORRECTED and before is not None:
+        key = (tick.asset, tick.kind, tick.route, tick.observed_ns)
+        if key not in state.first_values:
+            state.first_values[key] = msgspec.structs.replace(tick, e18=str(before))
+            _bound_first_values(state, tick.observed_ns)
+    for window in of_asset:
+        market = window.market
+        if passport.opens_window(tick, market):
             _latch(state, window, tick, envelope.ts_recv_ns, effects)
         if (
-            tick.asset == window.market.asset
-            and tick.observed_ns == window.market.end_ns
-            and tick.kind == passport.settlement_kind(window.market)
+            tick.observed_ns == market.end_ns
             and window.closing is None
+            and tick.kind == passport.settlement_kind(market)
         ):
-            window.closing = tick.value
+            window.closing = value
 
 
 def _latch(state: State, window: Window, tick: Tick, obtained_ns: int, effects: list[Effect]) -> None:

@@ -6,7 +6,17 @@ A hold lifts by itself when its cause is gone and is never stored; a posture sta
 import msgspec
 
 from common.core.moment import Moment
-from common.core.order_state import CommitPosture, Effect, Hold, PublishPosture, RaiseAlert, Result, State
+from common.core.order_effects import (
+    CommitPosture,
+    Effect,
+    PublishPosture,
+    RaiseAlert,
+    Result,
+)
+from common.core.order_state import (
+    Hold,
+    State,
+)
 from common.messages import Alert, PostureState
 
 OWN_NAME = "executor"

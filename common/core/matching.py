@@ -5,6 +5,7 @@ caller chooses the book (the one after the taker delay).
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from common.core.fees import max_fee_usd6, taker_fee_usd6
@@ -60,6 +61,10 @@ def walk(
     return Walk(tuple(fills), left)
 
 
+@lru_cache(maxsize=256)
 def worst_case_usd6(stake_usd6: int, limit4: int, fee: FeeSchedule | None) -> int:
-    """The most an order can take from the account: its whole stake and the highest fee on it."""
+    """The most an order can take from the account: its whole stake and the highest fee on it.
+
+    Remembered, for one stake, limit and fee come again with every order.
+    """
     return stake_usd6 + max_fee_usd6(stake_usd6, limit4, fee)

@@ -10,7 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from common.core.order_state import Books
+from common.core.order_state import (
+    Books,
+)
 from common.messages import Fill, PositionState
 from common.units import size6_text, usd6_text
 

@@ -11,7 +11,9 @@ import msgspec
 
 from common.core.account import cash_usd6, ledger_difference
 from common.core.money_clues import UNMINED, Clue, explain, is_owed, spent_usd6, token_clues
-from common.core.order_state import Books
+from common.core.order_state import (
+    Books,
+)
 from common.messages import Fill, PositionState
 from common.units import size6_text, usd6_text
 

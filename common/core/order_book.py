@@ -63,6 +63,15 @@ class OrderBook:
         prices = self._prices["ask"]
         return prices[0] if prices else None
 
+    @property
+    def best(self) -> tuple[Level | None, Level | None]:
+        """The best level of either side."""
+        bids, asks = self._prices["bid"], self._prices["ask"]
+        return (
+            (bids[-1], self._sizes["bid"][bids[-1]]) if bids else None,
+            (asks[0], self._sizes["ask"][asks[0]]) if asks else None,
+        )
+
     def levels(self, depth: int | None = None) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
         """Bids and asks, best first, at most ``depth`` of each; None gives all."""
         bids, asks = self._sizes["bid"], self._sizes["ask"]
@@ -74,8 +83,8 @@ class OrderBook:
     @property
     def crossed(self) -> bool:
         """Whether somebody buys at or above what somebody sells for: no real book does."""
-        bid, ask = self.best_bid, self.best_ask
-        return bid is not None and ask is not None and bid >= ask
+        bids, asks = self._prices["bid"], self._prices["ask"]
+        return bool(bids) and bool(asks) and bids[-1] >= asks[0]
 
     @property
     def placeholder(self) -> bool:
@@ -84,9 +93,11 @@ class OrderBook:
         The venue's REST books were seen stuck in this form.
         """
         bids, asks = self._prices["bid"], self._prices["ask"]
+        # The best prices of nearly every book say no.
         return (
             bool(bids)
             and bool(asks)
+            and bids[-1] in _PLACEHOLDER_BIDS
             and _PLACEHOLDER_BIDS.issuperset(bids)
             and _PLACEHOLDER_ASKS.issuperset(asks)
         )

@@ -6,23 +6,28 @@ nothing here reads a clock, sends or stores. When a commit fails the shell keeps
 
 import msgspec
 
-from common.core import order_pursuit, order_trades, passport, risk, route_rule
-from common.core.account import cash_usd6, day_pnl_usd6, loss_streak, reservations, utc_day
+from common.core import order_pursuit, order_trades, route_rule
 from common.core.holds import expire, halt, hold, shown_posture
 from common.core.matching import worst_case_usd6
 from common.core.moment import Moment
-from common.core.order_outcome import answered, killed
-from common.core.order_settlement import market_seen, redeemed
-from common.core.order_state import (
+from common.core.order_effects import (
     Accept,
-    Answered,
-    BookSeen,
     CatchUp,
-    CaughtUp,
     CommitIntent,
     CommitPosture,
-    Completeness,
     Effect,
+    Place,
+    PublishOrder,
+    PublishPosture,
+    Refuse,
+    Result,
+    commits_first,
+)
+from common.core.order_events import (
+    Answered,
+    BookSeen,
+    CaughtUp,
+    Completeness,
     Event,
     ForeignSeen,
     HoldAsked,
@@ -31,37 +36,48 @@ from common.core.order_state import (
     LookedUp,
     MarketSeen,
     NewsSeen,
-    Order,
-    Place,
     PostureAsked,
-    PublishOrder,
-    PublishPosture,
     Redeemed,
-    Refuse,
     Restarted,
-    Result,
     SecondPassed,
-    State,
     Submitted,
     TradeSeen,
-    commits_first,
 )
-from common.messages import MarketState, OrderState, PostureState, Submit
-from common.units import MILLISECOND, SECOND, price4_text
+from common.core.order_outcome import answered, killed
+from common.core.order_refusal import refused_before_risk, refused_by_risk
+from common.core.order_settlement import market_seen, redeemed
+from common.core.order_state import (
+    Order,
+    State,
+)
+from common.core.tally import counted, with_order
+from common.messages import OrderState, PostureState
+from common.units import SECOND
 
 ACCOUNT_HOLD = "account"
 KEEP_MARKETS_NS = 3600 * SECOND
-_STRIKE_IS_THE_STRATEGISTS_PART = passport.Strike(1, "spot", "", 0, 0)
 
 
 def step(state: State, event: Event, moment: Moment) -> Result:
     """Apply one event at one moment; returns a new state and the effects in order, commits first."""
+    if isinstance(event, BookSeen):
+        # Thousands a second: ``quotes`` is the one part of a state that is changed in place.
+        book = event.book
+        held = state.quotes.get(book.token)
+        if held is None or book.data_mono_ns >= held.data_mono_ns:
+            state.quotes[book.token] = book
+        return state, []
+    after, effects = _applied(state, event, moment)
+    if after.books is not state.books and not isinstance(event, Submitted):
+        # Counted when the books change, so that the next order finds the sums made.
+        after = msgspec.structs.replace(after, tally=counted(after.tally, after.books, moment.wall_ns))
+    return after, effects
+
+
+def _applied(state: State, event: Event, moment: Moment) -> Result:
     match event:
-        case BookSeen(book):
-            held = state.quotes.get(book.token)
-            if held is not None and book.data_mono_ns < held.data_mono_ns:
-                return state, []
-            return msgspec.structs.replace(state, quotes={**state.quotes, book.token: book}), []
+        case BookSeen():
+            return state, []  # taken in by ``step``
         case MarketSeen(market):
             return market_seen(state, market, moment)
         case Completeness(incomplete):
@@ -118,11 +134,12 @@ def _submitted(state: State, event: Submitted, moment: Moment) -> Result:
         text = f"{known.status}: {known.reason}" if known.reason else known.status
         return state, [Accept(text, known.order_id, repeated=True)]
     market = state.markets.get(submit.window)
-    refusal = _refused_before_risk(state, submit, market, moment)
+    refusal = refused_before_risk(state, submit, market, moment)
     if refusal is not None or market is None:
         return state, [refusal or Refuse("unknown-window", "no market data")]
     worst = worst_case_usd6(submit.stake_usd6, submit.limit4, market.fee)
-    refusal = _refused_by_risk(state, submit, worst, moment)
+    tally = counted(state.tally, state.books, moment.wall_ns)
+    refusal = refused_by_risk(state, tally, submit, worst, moment)
     if refusal is not None:
         return state, [refusal]
     order = Order(
@@ -153,9 +170,14 @@ def _submitted(state: State, event: Submitted, moment: Moment) -> Result:
         fee=market.fee,
         wire=event.wire,
     )
-    books = msgspec.structs.replace(state.books, orders={**state.books.orders, submit.intent_id: order})
+    orders = {**state.books.orders, submit.intent_id: order}
     times = (*(at for at in state.order_times_ns if moment.mono_ns - at < 60 * SECOND), moment.mono_ns)
-    state = msgspec.structs.replace(state, books=books, order_times_ns=times)
+    state = msgspec.structs.replace(
+        state,
+        books=msgspec.structs.replace(state.books, orders=orders),
+        tally=with_order(tally, orders, order),
+        order_times_ns=times,
+    )
     if order.wire:
         state = order_pursuit.begin(state, order, moment, in_flight=True)
     return state, [
@@ -164,100 +186,6 @@ def _submitted(state: State, event: Submitted, moment: Moment) -> Result:
         Place(order, market),
         Accept("working", order.state.order_id),
     ]
-
-
-def _refused_before_risk(
-    state: State, submit: Submit, market: MarketState | None, moment: Moment
-) -> Refuse | None:
-    """The first reason against this wish that is not a risk limit."""
-    if submit.intent_id != f"{submit.window}/{submit.outcome}/{submit.strategy}":
-        return Refuse(
-            "malformed", f"intent {submit.intent_id} does not name its window, outcome and strategy"
-        )
-    if submit.stake_usd6 <= 0 or submit.limit4 <= 0:
-        return Refuse("malformed", "stake and limit must be more than nothing")
-    if state.strategy.live and submit.basis != "settlement":
-        return Refuse("proxy", f"{submit.basis}: an exchange's price never decides about real money")
-    age_ns = moment.mono_ns - submit.decided_mono_ns
-    if not 0 <= age_ns <= state.strategy.order_life_ns:
-        life = state.strategy.order_life_ns // MILLISECOND
-        return Refuse("expired", f"decided {age_ns // MILLISECOND} ms ago; an order lives {life} ms")
-    if state.posture.posture != "trading":
-        return Refuse(
-            "posture", f"{state.posture.posture} since {state.posture.who} said: {state.posture.reason}"
-        )
-    if state.holds:
-        shown = shown_posture(state)
-        return Refuse("hold", f"no new orders at present ({shown.who}): {shown.reason}")
-    if any(
-        (o.state.window, o.strategy) == (submit.window, submit.strategy) for o in state.books.orders.values()
-    ):
-        return Refuse("already-entered", f"{submit.strategy} has had its one order in {submit.window}")
-    if market is None:
-        return Refuse("unknown-window", f"books has not told of {submit.window}")
-    gap = _market_gap(market, moment)
-    if gap:
-        return Refuse("passport", gap)
-    token = market.token_up if submit.outcome == "up" else market.token_down
-    if (submit.token, submit.asset) != (token, market.asset):
-        return Refuse("wrong-token", f"{submit.token} is not the {submit.outcome} token of {submit.window}")
-    if submit.limit4 >= state.strategy.max_price4:
-        return Refuse(
-            "price",
-            f"limit {price4_text(submit.limit4)} is not below {price4_text(state.strategy.max_price4)}",
-        )
-    if submit.limit4 % market.tick4:
-        return Refuse(
-            "price", f"limit {price4_text(submit.limit4)} is not on the grid of {price4_text(market.tick4)}"
-        )
-    gap = _quote_gap(state, submit, moment)
-    return Refuse("stale-book", gap) if gap else None
-
-
-def _market_gap(market: MarketState, moment: Moment) -> str:
-    gap = passport.incomplete(market, _STRIKE_IS_THE_STRATEGISTS_PART, moment)
-    if not gap and market.taker_delay_ns is None:
-        return "the venue's taker delay is not known"
-    return gap
-
-
-def _quote_gap(state: State, submit: Submit, moment: Moment) -> str:
-    quote = state.quotes.get(submit.token)
-    if state.incomplete:
-        return "messages of the books are missing"
-    if quote is None:
-        return "there is no book of this token"
-    if (quote.window, quote.outcome) != (submit.window, submit.outcome):
-        return "the book of this token belongs to another window"
-    if quote.status != "live":
-        return f"the book is {quote.status}"
-    age_ns = moment.mono_ns - quote.data_mono_ns
-    if age_ns > state.strategy.max_book_age_ns:
-        return f"the book is {age_ns // MILLISECOND} ms old"
-    return ""
-
-
-def _refused_by_risk(state: State, submit: Submit, worst_usd6: int, moment: Moment) -> Refuse | None:
-    books = state.books
-    book = risk.RiskBook(
-        posture=state.posture.posture,
-        positions=tuple(books.positions.values()),
-        reservations=reservations(books),
-        cash_usd6=cash_usd6(books),
-        day_pnl_usd6=day_pnl_usd6(books.settlements, utc_day(moment.wall_ns)),
-        loss_streak=loss_streak(books.settlements),
-        order_times_ns=state.order_times_ns,
-    )
-    wish = risk.Wish(
-        window=submit.window,
-        asset=submit.asset,
-        outcome=submit.outcome,
-        stake_usd6=submit.stake_usd6,
-        limit4=submit.limit4,
-        worst_usd6=worst_usd6,
-    )
-    failed = risk.first_failed(risk.check(state.limits, book, wish, moment))
-    return Refuse("risk", f"{failed.name}: {failed.value}, must be {failed.threshold}") if failed else None
 
 
 def _posture_asked(state: State, posture: PostureState, request_id: str) -> Result:
@@ -315,8 +243,10 @@ def _restarted(state: State, moment: Moment) -> Result:
 
 
 def _second_passed(state: State, moment: Moment) -> Result:
-    waiting = {p.window for p in state.books.positions.values() if not p.settled}
-    waiting |= {r.window for r in reservations(state.books)}
+    tally = counted(state.tally, state.books, moment.wall_ns)
+    if tally is not state.tally:
+        state = msgspec.structs.replace(state, tally=tally)  # so that the next order finds it counted
+    waiting = {window for window, _ in tally.open.held} | {r.window for r in tally.reservations}
     markets = {
         name: market
         for name, market in state.markets.items()

@@ -8,24 +8,28 @@ import msgspec
 from common.core import ledger, order_pursuit
 from common.core.holds import halt, hold, stop_orders
 from common.core.moment import Moment
-from common.core.order_state import (
+from common.core.order_effects import (
     CheckAccount,
     CommitEnd,
     CommitFills,
-    DefiniteNo,
-    Matched,
-    NotSent,
-    Order,
     PublishFill,
     PublishOrder,
     PublishPosition,
     RaiseAlert,
     Result,
-    State,
+    commits_first,
+)
+from common.core.order_events import (
+    DefiniteNo,
+    Matched,
+    NotSent,
     Taken,
     Unknown,
     VenueAnswer,
-    commits_first,
+)
+from common.core.order_state import (
+    Order,
+    State,
 )
 from common.core.portfolio import apply_fill
 from common.core.venue_facts import VenueFill

@@ -9,20 +9,24 @@ import msgspec
 
 from common.core.holds import hold
 from common.core.moment import Moment
-from common.core.order_state import (
+from common.core.order_effects import (
     CancelOrder,
     CatchUp,
     CommitEnd,
     Effect,
     LookUp,
-    Order,
     PublishOrder,
-    Pursuit,
     RaiseAlert,
     Result,
-    State,
-    Taken,
     commits_first,
+)
+from common.core.order_events import (
+    Taken,
+)
+from common.core.order_state import (
+    Order,
+    Pursuit,
+    State,
 )
 from common.core.order_trades import foreign_seen, order_of, provisional, trade_seen
 from common.core.venue_facts import Absent, Found, OrderNews, Reading, Unread
@@ -161,7 +165,8 @@ def conclude(state: State, intent_id: str, moment: Moment) -> Result:
     if pursuit is None or pursuit.phase not in ("matched", "ended"):
         return state, []
     fills = [fill for fill in state.books.fills if fill.order_id == order.state.order_id]
-    seen = {fill.trade_id for fill in fills}
+    # Where ours rested, its fills have the order in their id; the venue names the trade alone.
+    seen = {fill.trade_id.partition("/")[0] for fill in fills}
     if any(trade_id not in seen for trade_id in pursuit.trade_ids):
         return state, []
     if pursuit.told6 is None and not pursuit.trade_ids:

@@ -5,12 +5,14 @@ import msgspec
 from common.core import ledger
 from common.core.holds import halt
 from common.core.moment import Moment
-from common.core.order_state import (
+from common.core.order_effects import (
     CommitRedemption,
     CommitSettlement,
     Effect,
     PublishPosition,
     Result,
+)
+from common.core.order_state import (
     Settlement,
     State,
 )

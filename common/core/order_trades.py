@@ -10,17 +10,19 @@ from common.core import ledger
 from common.core.fees import taker_fee_usd6
 from common.core.holds import halt
 from common.core.moment import Moment
-from common.core.order_state import (
-    Books,
+from common.core.order_effects import (
     CommitFills,
     CommitTrade,
     Effect,
-    Order,
     PublishFill,
     PublishOrder,
     PublishPosition,
     RaiseAlert,
     Result,
+)
+from common.core.order_state import (
+    Books,
+    Order,
     State,
 )
 from common.core.portfolio import apply_fill, empty_position, take_back

@@ -8,7 +8,10 @@ import hashlib
 
 from common.core.matching import walk
 from common.core.moment import Moment
-from common.core.order_state import DefiniteNo, Matched
+from common.core.order_events import (
+    DefiniteNo,
+    Matched,
+)
 from common.core.venue_facts import VenueFill
 from common.messages import BookState, MarketState, OrderState
 from common.units import MILLISECOND, price4_text

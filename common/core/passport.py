@@ -17,6 +17,7 @@ OPENING_GRACE_NS = 10 * SECOND
 WITNESS_PARTS = 10**7
 """The venue's strike agrees with ours when they differ by less than a ten-millionth."""
 
+_TWAP_KINDS: dict[int, SeriesKind] = {30: "twap30", 60: "twap60"}
 TOO_FAR_AHEAD = "neither the current nor the next window"
 
 
@@ -42,7 +43,7 @@ def settlement_kind(market: MarketState) -> SeriesKind | None:
     if market.rule == "spot":
         return "spot"
     if market.rule == "twap":
-        return {30: "twap30", 60: "twap60"}.get(market.lookback_s)  # type: ignore[return-value]
+        return _TWAP_KINDS.get(market.lookback_s)
     return None
 
 

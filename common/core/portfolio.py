@@ -32,6 +32,11 @@ class Exposure(msgspec.Struct, frozen=True):
     by_window: dict[str, int]
     by_asset: dict[str, int]
     by_direction: dict[Outcome, int]
+    held: frozenset[PositionKey] = frozenset()
+    """What it is that may lose, each once."""
+
+
+NOTHING_OPEN = Exposure({}, {}, {})
 
 
 def apply_fill(
@@ -112,13 +117,17 @@ def settle(position: PositionState, official: Outcome) -> PositionState:
 
 def exposure(positions: Iterable[PositionState], reservations: Iterable[Reservation]) -> Exposure:
     """Open positions at cost and fee plus reservations at their worst, summed three ways."""
-    at_risk = [(p.window, p.asset, p.outcome, p.cost_usd6 + p.fee_usd6) for p in positions if not p.settled]
-    at_risk += [(r.window, r.asset, r.outcome, r.worst_usd6) for r in reservations]
     by_window: defaultdict[str, int] = defaultdict(int)
     by_asset: defaultdict[str, int] = defaultdict(int)
     by_direction: defaultdict[Outcome, int] = defaultdict(int)
-    for window, asset, outcome, amount in at_risk:
-        by_window[window] += amount
-        by_asset[asset] += amount
-        by_direction[outcome] += amount
-    return Exposure(dict(by_window), dict(by_asset), dict(by_direction))
+    held: set[PositionKey] = set()
+    at_risk: list[tuple[PositionState | Reservation, int]] = [
+        (p, p.cost_usd6 + p.fee_usd6) for p in positions if not p.settled
+    ]
+    at_risk += [(r, r.worst_usd6) for r in reservations]
+    for each, amount in at_risk:
+        by_window[each.window] += amount
+        by_asset[each.asset] += amount
+        by_direction[each.outcome] += amount
+        held.add((each.window, each.outcome))
+    return Exposure(dict(by_window), dict(by_asset), dict(by_direction), frozenset(held))

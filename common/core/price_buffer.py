@@ -89,6 +89,8 @@ class PriceBuffer:
 
     def at(self, instant_ns: int) -> int | None:
         """The value stamped exactly ``instant_ns``."""
+        if self._stamps and instant_ns >= self._stamps[-1]:
+            return self._values[-1] if instant_ns == self._stamps[-1] else None
         index = bisect_left(self._stamps, instant_ns, self._first)
         if index < len(self._stamps) and self._stamps[index] == instant_ns:
             return self._values[index]
@@ -113,8 +115,25 @@ class PriceBuffer:
             start -= 1
         return self._observation(start)
 
+    def began(self) -> Observation | None:
+        """The first of the equal values in a row that ends with the newest: as ``unchanged_since`` its stamp.
+
+        Asked at every decision, so without a search for the stamp.
+        """
+        values = self._values
+        start = end = len(values) - 1
+        if end < self._first:
+            return None
+        newest, first = values[end], max(self._first, end - LONGEST_RUN)
+        while start > first and values[start - 1] == newest:
+            start -= 1
+        return Observation(self._stamps[start], values[start], self._monos[start])
+
     def as_of(self, instant_ns: int) -> Observation | None:
         """The last observation at or before ``instant_ns``."""
+        stamps = self._stamps
+        if stamps and stamps[-1] <= instant_ns:
+            return Observation(stamps[-1], self._values[-1], self._monos[-1])
         index = bisect_right(self._stamps, instant_ns, self._first) - 1
         return self._observation(index) if index >= self._first else None
 

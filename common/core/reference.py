@@ -11,7 +11,7 @@ import msgspec
 from common.core.moment import Moment
 from common.core.passport import Strike
 from common.core.price_buffer import Mean, Observation, PriceBuffer
-from common.core.series import Routes, Series, newest_information, speaker
+from common.core.series import Routes, Series, speaker
 from common.core.settings import StrategySettings
 from common.messages import Basis, MarketState
 from common.units import SECOND, move_ppm
@@ -20,6 +20,7 @@ SETTLING_FAMILY = "chainlink"
 OPEN_SEARCH_NS = 5 * SECOND
 """How far from the opening an exchange's own opening price may lie, and how long its last trade holds."""
 KNOWN_PPM = 1_000_000
+_NOTHING_AVERAGED = Mean(0, 0, 0)
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -95,6 +96,11 @@ def closing_estimate(
     return Estimate(value, known * averaged.count // seconds if beat else known)
 
 
+def within_lookback(market: MarketState, latest: Observation) -> bool:
+    """Whether a part of the closing average can be known; before that nothing is summed."""
+    return market.rule == "twap" and market.end_ns - latest.observed_ns < market.lookback_s * SECOND
+
+
 def _settling(
     market: MarketState,
     strike: Strike | None,
@@ -105,16 +111,18 @@ def _settling(
 ) -> Reference | str:
     if strike is None:
         return "no strike"
-    route = speaker(routes, settings.routes, settings.max_tick_age_ns, moment, unsound)
-    if route is None:
+    speaking = speaker(routes, settings.routes, settings.max_tick_age_ns, moment, unsound)
+    if speaking is None:
         return "no Chainlink spot price yet"
-    buffer = routes[route]
-    latest, news = buffer.as_of(market.end_ns), newest_information(buffer)
-    if latest is None or news is None:
+    route, news = speaking
+    latest = routes[route].as_of(market.end_ns)
+    if latest is None:
         return "no Chainlink spot price yet"
     if latest.observed_ns <= market.start_ns and market.rule == "spot":
         return "no Chainlink spot price since the opening"
-    averaged = _most_complete(market, routes, route, latest, unsound)
+    averaged = _NOTHING_AVERAGED
+    if within_lookback(market, latest):
+        averaged = _most_complete(market, routes, route, latest, unsound)
     estimate = closing_estimate(market, latest, averaged)
     return _made(SETTLING_FAMILY, route, strike.value, estimate, news)
 
@@ -144,22 +152,26 @@ def _stand_in(
     unsound: Collection[str],
 ) -> Reference | str:
     """An exchange's own price now against its own price, or its own average, at the opening."""
-    route = speaker(routes, settings.routes, settings.max_tick_age_ns, moment, unsound)
-    buffer = routes[route] if route is not None else None
-    latest = buffer.as_of(market.end_ns) if buffer else None
-    if route is None or buffer is None or latest is None:
+    speaking = speaker(routes, settings.routes, settings.max_tick_age_ns, moment, unsound)
+    if speaking is None:
+        return f"no {family} price yet"
+    buffer = routes[speaking.route]
+    latest = buffer.as_of(market.end_ns)
+    if latest is None:
         return f"no {family} price yet"
     base = _opening(market, buffer)
     if base is None:
         return f"no {family} price at the opening"
     if latest.observed_ns <= market.start_ns:
         return f"no {family} price since the opening"
-    averaged = buffer.held_mean(
-        market.end_ns - market.lookback_s * SECOND, latest.observed_ns, OPEN_SEARCH_NS
-    )
+    averaged = _NOTHING_AVERAGED
+    if within_lookback(market, latest):
+        averaged = buffer.held_mean(
+            market.end_ns - market.lookback_s * SECOND, latest.observed_ns, OPEN_SEARCH_NS
+        )
     estimate = closing_estimate(market, latest, averaged, beat=False)
     newest = buffer.latest()
-    return _made(family, route, base, estimate, newest or latest)
+    return _made(family, speaking.route, base, estimate, newest or latest)
 
 
 def _opening(market: MarketState, buffer: PriceBuffer) -> int | None:
@@ -177,13 +189,13 @@ def _opening(market: MarketState, buffer: PriceBuffer) -> int | None:
 
 def _made(family: str, route: str, base: int, estimate: Estimate, news: Observation) -> Reference:
     return Reference(
-        family=family,
-        route=route,
-        basis="settlement" if family == SETTLING_FAMILY else "proxy, not settlement",
-        base=base,
-        value=estimate.value,
-        observed_ns=news.observed_ns,
-        mono_ns=news.mono_ns,
-        move_ppm=move_ppm(estimate.value, base),
-        confidence_ppm=estimate.known_ppm,
+        family,
+        route,
+        "settlement" if family == SETTLING_FAMILY else "proxy, not settlement",
+        base,
+        estimate.value,
+        news.observed_ns,
+        news.mono_ns,
+        move_ppm(estimate.value, base),
+        estimate.known_ppm,
     )

@@ -13,7 +13,7 @@ import msgspec
 
 from common.core.moment import Moment
 from common.core.price_buffer import PriceBuffer
-from common.core.series import Routes, ranked
+from common.core.series import Routes
 from common.messages import RouteAudit, RouteState, RouteView, SeriesKind
 from common.units import MILLISECOND, SECOND, price18_text
 
@@ -168,19 +168,25 @@ def disagreement(routes: Routes, live: Collection[str], max_divergence_ppm: int,
 
     The judgement of a second comes four seconds later; this is what a decision asks at once.
     """
-    newest: dict[int, dict[str, int]] = {}
-    for route in ranked(routes, ()):
-        latest = routes[route].latest()
-        if route not in live or latest is None or moment.wall_ns - latest.observed_ns > FROZEN_NS:
-            continue
-        for other in live:
-            value = routes[other].at(latest.observed_ns) if other in routes else None
+    known = [(route, routes[route]) for route in live if route in routes]
+    seconds = set()
+    for _, buffer in known:
+        latest = buffer.latest()
+        if latest is not None and moment.wall_ns - latest.observed_ns <= FROZEN_NS:
+            seconds.add(latest.observed_ns)
+    for second_ns in sorted(seconds, reverse=True):
+        values = {}
+        for route, buffer in known:
+            value = buffer.at(second_ns)
             if value is not None:
-                newest.setdefault(latest.observed_ns, {})[other] = value
-    shared = [second for second, values in newest.items() if len(values) > 1]
-    if not shared:
+                values[route] = value
+        if len(values) > 1:
+            break
+    else:
         return ""
-    off = _off(newest[max(shared)], max(shared), routes, max_divergence_ppm)
+    if len(set(values.values())) == 1:
+        return ""  # as nearly always
+    off = _off(values, second_ns, routes, max_divergence_ppm)
     return "; ".join(f"{route} {text}" for route, (state, text) in off.items() if state == "diverged")
 
 

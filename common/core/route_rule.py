@@ -26,6 +26,7 @@ WHO = "routes"
 MOST_SECONDS_AT_ONCE = 5
 ASK_EVERY_NS = SECOND
 ROLE_PREFIX = "oracle-"
+_ALL_SOUND: frozenset[str] = frozenset()
 EXCHANGES: tuple[SeriesKind, ...] = ("coinbase", "kraken", "binance")
 
 
@@ -82,15 +83,16 @@ def audit_due(state: State, moment: Moment, effects: list[Effect]) -> None:
 
 def contradiction(state: State, asset: str, settling: SeriesKind | None, moment: Moment) -> str:
     """Why the routes forbid an order on this asset now; empty when they do not."""
-    for kind in ("spot", settling):
-        if kind is None:
-            continue
-        series = SeriesId(asset, kind)
-        hold = state.routes.holds.get(series)
+    audits, known = state.routes, state.series.get(asset, {})
+    kinds: tuple[SeriesKind, ...] = ("spot",) if settling in (None, "spot") else ("spot", settling)
+    for kind in kinds:
+        hold = audits.holds.get(SeriesId(asset, kind)) if audits.holds else None
         if hold is not None:
             return f"{kind} {hold[0]}: {hold[1]}"
-        live = live_routes(state.routes, series, state.strategy.routes)
-        routes = state.series.get(asset, {}).get(kind, {})
+        routes = known.get(kind, {})
+        if len(routes) < 2:
+            continue  # a route alone contradicts nobody
+        live = live_routes(audits, SeriesId(asset, kind), state.strategy.routes)
         found = disagreement(routes, live, state.strategy.max_divergence_ppm, moment)
         if found:
             return f"{kind} diverged: {found}"
@@ -99,6 +101,8 @@ def contradiction(state: State, asset: str, settling: SeriesKind | None, moment:
 
 def unsound_routes(state: State) -> frozenset[str]:
     """Routes of which messages are missing and not yet repaired."""
+    if not state.incomplete:
+        return _ALL_SOUND
     return frozenset(
         source.removeprefix(ROLE_PREFIX) for source in state.incomplete if source.startswith(ROLE_PREFIX)
     )

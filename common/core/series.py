@@ -5,6 +5,7 @@ spoils nothing but itself.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from common.core.moment import Moment, input_age_ns
 from common.core.price_buffer import Observation, PriceBuffer
@@ -25,24 +26,33 @@ def same_value(one: int, other: int) -> bool:
 
 def ranked(routes: Routes, order: Sequence[str]) -> Iterator[str]:
     """The routes that brought anything, best first; those without a rank come last, by name."""
-    yield from (route for route in order if route in routes)
+    for route in order:
+        if route in routes:
+            yield route
     yield from sorted(route for route in routes if route not in order)
+
+
+class Speaker(NamedTuple):
+    """The route that speaks for a series, and the newest information it has."""
+
+    route: str
+    news: Observation
 
 
 def speaker(
     routes: Routes, order: Sequence[str], max_age_ns: int, moment: Moment, unsound: Collection[str]
-) -> str | None:
+) -> Speaker | None:
     """The best-ranked sound route whose newest information is young enough, else the freshest sound one."""
-    freshest, least = None, None
+    freshest, least = None, 0
     for route in ranked(routes, order):
-        news = newest_information(routes[route])
-        if news is None or route in unsound:
+        news = None if route in unsound else newest_information(routes[route])
+        if news is None:
             continue
         age = input_age_ns(news.observed_ns, news.mono_ns, moment)
         if age <= max_age_ns:
-            return route
-        if least is None or age < least:
-            freshest, least = route, age
+            return Speaker(route, news)
+        if freshest is None or age < least:
+            freshest, least = Speaker(route, news), age
     return freshest
 
 
@@ -52,5 +62,4 @@ def newest_information(buffer: PriceBuffer) -> Observation | None:
     A stuck relay repeats its last value under new stamps; the real streams were never seen to repeat one for
     more than seven seconds (84,558 ticks of 8 June 2026). A value is as old as its first appearance.
     """
-    latest = buffer.latest()
-    return buffer.unchanged_since(latest.observed_ns) if latest else None
+    return buffer.began()

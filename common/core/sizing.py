@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from common.core.fees import taker_fee_usd6
 from common.core.matching import worst_case_usd6
-from common.core.portfolio import exposure
 from common.core.reference import Reference
-from common.core.risk import RiskBook
+from common.core.risk import RiskBook, at_risk
 from common.core.settings import RiskLimits, StrategySettings
 from common.messages import FeeSchedule, Outcome
 from common.units import PRICE4_ONE, SECOND, SIZE6_ONE, USD6_ONE, usd6_text
@@ -83,15 +82,14 @@ def room_usd6(limits: RiskLimits, book: RiskBook, window: str, asset: str, outco
 
     The limit of a single stake counts the fee here as well.
     """
-    at_risk = exposure(book.positions, book.reservations)
-    reserved = sum(one.worst_usd6 for one in book.reservations)
+    now = at_risk(book, window, asset, outcome)
     return min(
         limits.max_stake_usd6,
-        limits.max_window_usd6 - at_risk.by_window.get(window, 0),
-        limits.max_asset_usd6 - at_risk.by_asset.get(asset, 0),
-        limits.max_direction_usd6 - at_risk.by_direction.get(outcome, 0),
-        limits.max_daily_loss_usd6 + book.day_pnl_usd6 - sum(at_risk.by_direction.values()),
-        book.cash_usd6 - reserved - limits.min_balance_usd6,
+        limits.max_window_usd6 - now.window_usd6,
+        limits.max_asset_usd6 - now.asset_usd6,
+        limits.max_direction_usd6 - now.direction_usd6,
+        limits.max_daily_loss_usd6 + book.day_pnl_usd6 - now.all_usd6,
+        book.cash_usd6 - now.reserved_usd6 - limits.min_balance_usd6,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -23,6 +23,7 @@ from websockets.exceptions import (
 
 from common.errors import DataStale
 from common.feeds.backoff import Backoff
+from common.feeds.prompt_connection import PromptConnection
 from common.runtime.clock import Clock
 from common.units import SECOND
 
@@ -89,7 +90,7 @@ class Link:
     on_refusal: Callable[[int], float] = lambda _code: 0.0
     """Given an HTTP status (below 1000) or a close code: the least wait in seconds; may raise FeedRefused."""
     backoff: Backoff = field(default_factory=Backoff)
-    socket: ClientConnection | None = None
+    socket: PromptConnection | None = None
     reconnects: int = 0
     zombies: int = 0
 
@@ -143,7 +144,9 @@ async def keep_connected(link: Link, clock: Clock, log: structlog.typing.Filteri
                 ping_timeout=20,
                 close_timeout=1,
                 max_size=link.max_bytes,
+                create_connection=PromptConnection,
             ) as socket:
+                assert isinstance(socket, PromptConnection)
                 opened = clock.mono_ns()
                 why = await _converse(link, socket, clock)
         except InvalidStatus as refusal:
@@ -188,7 +191,7 @@ async def keep_connected(link: Link, clock: Clock, log: structlog.typing.Filteri
         await asyncio.sleep(wait_s)
 
 
-async def _converse(link: Link, socket: ClientConnection, clock: Clock) -> str:
+async def _converse(link: Link, socket: PromptConnection, clock: Clock) -> str:
     """Hold one connection; returns why it was given up."""
     link.socket = socket
     link.silence.restart(clock.mono_ns())
@@ -196,11 +199,18 @@ async def _converse(link: Link, socket: ClientConnection, clock: Clock) -> str:
     for text in link.greeting():
         await socket.send(text)
     link.on_state(True, f"connected to {link.host}")
-    reader = asyncio.ensure_future(_read(link, socket, clock))
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    reader = asyncio.ensure_future(_read(socket, hearing(link, clock, failed)))
     pinger = asyncio.ensure_future(_ping(link, socket))
     try:
         while True:
-            await asyncio.wait((reader,), timeout=min(0.25, link.silence.limit_ns / SECOND / 4))
+            await asyncio.wait(
+                (reader, failed),
+                timeout=min(0.25, link.silence.limit_ns / SECOND / 4),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if failed.done():
+                await failed
             if reader.done():
                 await reader
                 return "the other end closed the connection"
@@ -211,18 +221,34 @@ async def _converse(link: Link, socket: ClientConnection, clock: Clock) -> str:
                 seconds = link.silence.limit_ns / SECOND
                 return f"connected, but silent for {seconds:g} s on {', '.join(sorted(overdue)[:6])}"
     finally:
-        reader.cancel()
-        pinger.cancel()
-        # Why the reader ended was raised above; the pinger's end says nothing.
-        await asyncio.gather(reader, pinger, return_exceptions=True)
+        socket.hear = None
+        for ending in (failed, reader, pinger):
+            ending.cancel()
+        # Why a frame was not taken or the reader ended was raised above; the pinger's end says nothing.
+        await asyncio.gather(failed, reader, pinger, return_exceptions=True)
 
 
-async def _read(link: Link, socket: ClientConnection, clock: Clock) -> None:
+def hearing(link: Link, clock: Clock, failed: "asyncio.Future[None]") -> Callable[[str | bytes], None]:
+    """Take frames in for the link until one makes ``on_frame`` raise; that is then set on ``failed``."""
+
+    def hear(frame: str | bytes) -> None:
+        if failed.done():
+            return
+        try:
+            link.on_frame(frame, clock.wall_ns(), clock.mono_ns())
+        except Exception as error:  # noqa: BLE001 - raised by whoever waits for it, not into the transport
+            failed.set_exception(error)
+
+    return hear
+
+
+async def _read(socket: PromptConnection, hear: Callable[[str | bytes], None]) -> None:
+    socket.hear = hear
     async for frame in socket:
-        link.on_frame(frame, clock.wall_ns(), clock.mono_ns())
+        hear(frame)
 
 
-async def _ping(link: Link, socket: ClientConnection) -> None:
+async def _ping(link: Link, socket: PromptConnection) -> None:
     while link.ping:
         await asyncio.sleep(link.ping_every_s)
         await socket.send(link.ping)

@@ -1,14 +1,12 @@
-"""Commands between processes: REQ/REP with an id, an expiry and an answer that a repeated id gets again.
+"""Asking other processes: commands over REQ/REP with an id and an expiry.
 
 A time-out means that the outcome is unknown. The socket of a call is used once: a plain REQ that lost its
 reply can never be used again, and a late answer must not be taken for another one's.
 """
 
 import asyncio
-import inspect
 import uuid
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -16,32 +14,13 @@ import zmq
 import zmq.asyncio
 
 from common.errors import CallRefused, CallTimedOut
-from common.messages import (
-    SCHEMA,
-    Answer,
-    Command,
-    ProveBook,
-    ReadAccount,
-    ReadOracles,
-    Refused,
-    Reply,
-    Request,
-    Status,
-    TakeSnapshot,
-    Why,
-)
+from common.messages import SCHEMA, Answer, Command, Refused, Reply, Request
 from common.runtime.clock import Clock
 from common.runtime.endpoints import answer_endpoint
+from common.runtime.sockets import is_readable, plain_socket
 
-MAX_REQUEST_BYTES = 1 << 20
 MAX_ANSWER_BYTES = 64 << 20
-REMEMBERED_ANSWERS = 1000
 DEFAULT_TIMEOUT_NS = 1_000_000_000
-
-_READINGS = (Status, TakeSnapshot, Why, ReadAccount, ReadOracles, ProveBook)
-"""Asking these again does no harm, and a thousand remembered snapshots would fill the memory."""
-
-Handler = Callable[[Command, Request], Answer | Awaitable[Answer]]
 
 
 async def call(
@@ -111,68 +90,95 @@ async def call_all(
     return dict(zip(bodies, answers, strict=True))
 
 
-class Responder:
-    """The answering side of one process; one command at a time, in the order they came."""
+class Caller:
+    """A standing connection to one process: a command leaves in the caller's own turn of the loop.
 
-    def __init__(self, ctx: zmq.asyncio.Context, run_dir: Path, role: str, clock: Clock) -> None:
+    For what must not wait for a socket to be made. Answers are told apart by their id; a late one is dropped.
+    """
+
+    def __init__(self, ctx: zmq.asyncio.Context, run_dir: Path, role: str, caller: str, clock: Clock) -> None:
+        self._role = role
+        self._caller = caller
         self._clock = clock
-        self._handlers: dict[type, Handler] = {}
-        self._answered: OrderedDict[str, bytes] = OrderedDict()
-        self._socket = ctx.socket(zmq.REP)
-        self._socket.linger = 0
-        self._socket.maxmsgsize = MAX_REQUEST_BYTES
-        self._socket.bind(answer_endpoint(run_dir, role))
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(Reply)
+        self._loop = asyncio.get_running_loop()
+        self._socket = plain_socket(ctx, zmq.DEALER)
+        self._socket.maxmsgsize = MAX_ANSWER_BYTES
+        # As for a call: nothing is queued for an absent callee.
+        self._socket.immediate = True
+        self._socket.reconnect_ivl = 10
+        self._socket.connect(answer_endpoint(run_dir, role))
+        self._loop.add_reader(self._socket.fileno(), self._turn)
 
-    def on(self, command: type, handler: Handler) -> None:
-        """Let ``handler`` answer commands of this type; it may raise CallRefused."""
-        self._handlers[command] = handler
-
-    async def run(self) -> None:
-        """Answer until cancelled."""
+    def ask(
+        self, body: Command, *, request_id: str, timeout_ns: int = DEFAULT_TIMEOUT_NS
+    ) -> "asyncio.Future[Answer]":
+        """Send now; the future gets the answer, CallRefused, or CallTimedOut (outcome unknown)."""
+        request = Request(
+            schema=SCHEMA,
+            id=request_id,
+            caller=self._caller,
+            expires_mono_ns=self._clock.mono_ns() + timeout_ns,
+            body=body,
+        )
+        absent = False
         try:
-            while True:
-                await self._socket.send(await self._answer(await self._socket.recv()))
-        finally:
+            self._socket.send_multipart((b"", self._encoder.encode(request)), zmq.NOBLOCK)
+        except zmq.Again:
+            absent = True
+        waiting: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiting[request_id] = waiting
+        waiting.add_done_callback(lambda _done: self._forget(request_id, waiting))
+        if absent:
+            waiting.set_exception(CallTimedOut(f"{self._role} is not there"))
+            return waiting
+        self._loop.call_later(timeout_ns / 1e9, self._give_up, waiting, timeout_ns)
+        # What the send took note of would never be told by the descriptor.
+        self._loop.call_soon(self._turn)
+        return waiting
+
+    def rehearse(self, body: Command) -> None:
+        """Send what keeps the way warm; whatever is answered is nobody's."""
+        request = Request(
+            schema=SCHEMA,
+            id="",
+            caller=self._caller,
+            expires_mono_ns=self._clock.mono_ns() + DEFAULT_TIMEOUT_NS,
+            body=body,
+        )
+        try:
+            self._socket.send_multipart((b"", self._encoder.encode(request)), zmq.NOBLOCK)
+        except zmq.Again:
+            return
+        self._turn()
+
+    def close(self) -> None:
+        """Release the socket; who still waits waits for its time-out."""
+        if not self._socket.closed:
+            self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
 
-    async def _answer(self, raw: bytes) -> bytes:
-        try:
-            request = msgspec.msgpack.decode(raw, type=Request)
-        except msgspec.DecodeError as error:
-            return _reply("", Refused(code="unreadable", text=f"not a request this version reads: {error}"))
-        if request.id in self._answered:
-            return self._answered[request.id]
-        refusal = self._refusal(request)
-        if refusal is not None:
-            # Not remembered: nothing was done, and the same command may come again with more time.
-            return _reply(request.id, refusal)
-        answer = _reply(request.id, await self._body(request))
-        if not isinstance(request.body, _READINGS):
-            self._answered[request.id] = answer
-            if len(self._answered) > REMEMBERED_ANSWERS:
-                self._answered.popitem(last=False)
-        return answer
+    def _turn(self) -> None:
+        while not self._socket.closed and is_readable(self._socket):
+            raw = self._socket.recv_multipart(zmq.NOBLOCK)[-1]
+            try:
+                reply = self._decoder.decode(raw)
+            except msgspec.DecodeError:
+                continue  # the time-out says that the outcome is unknown
+            waiting = self._waiting.get(reply.id)
+            if waiting is None or waiting.done():
+                continue
+            if isinstance(reply.body, Refused):
+                waiting.set_exception(CallRefused(reply.body.code, reply.body.text))
+            else:
+                waiting.set_result(reply.body)
 
-    def _refusal(self, request: Request) -> Refused | None:
-        if request.schema > SCHEMA:
-            return Refused(
-                code="schema", text=f"the caller speaks schema {request.schema}, this process {SCHEMA}"
-            )
-        if self._clock.mono_ns() > request.expires_mono_ns:
-            return Refused(code="expired", text="the command expired before it was read; nothing was done")
-        if type(request.body) not in self._handlers:
-            return Refused(
-                code="unknown-command", text=f"this process does not answer {type(request.body).__name__}"
-            )
-        return None
+    def _give_up(self, waiting: "asyncio.Future[Answer]", timeout_ns: int) -> None:
+        if not waiting.done():
+            waiting.set_exception(CallTimedOut(f"{self._role} did not answer within {timeout_ns / 1e9:g} s"))
 
-    async def _body(self, request: Request) -> Answer:
-        try:
-            answer = self._handlers[type(request.body)](request.body, request)
-            return await answer if inspect.isawaitable(answer) else answer
-        except CallRefused as refusal:
-            return Refused(code=refusal.code, text=refusal.text)
-
-
-def _reply(request_id: str, body: Answer) -> bytes:
-    return msgspec.msgpack.encode(Reply(schema=SCHEMA, id=request_id, body=body))
+    def _forget(self, request_id: str, waiting: "asyncio.Future[Answer]") -> None:
+        if self._waiting.get(request_id) is waiting:
+            del self._waiting[request_id]

@@ -25,6 +25,7 @@ from common.runtime.config_sections import (
     PathNames,
     Risk,
     Section,
+    Speed,
     Strategy,
     Venue,
     Wallet,
@@ -55,6 +56,7 @@ class Config(Section):
     risk: Risk = Risk()
     paper: Paper = Paper()
     watch: Watch = Watch()
+    speed: Speed = Speed()
     paths: PathNames = PathNames()
     log: Log = Log()
 

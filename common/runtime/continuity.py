@@ -62,6 +62,8 @@ class Continuity:
 
     def repair(self, snapshot: Snapshot) -> list[Envelope]:
         """What of a snapshot is news; closes the holes it covers."""
+        if snapshot.seq < self.snapshot_seq:
+            return []  # older than one that was taken in: it would set state back
         news = []
         for envelope in snapshot.envelopes:
             if isinstance(envelope.body, _FACTS):

@@ -1,7 +1,8 @@
 """The executor's journal: every order, fill, position, posture, ledger entry and answered command, in SQLite.
 
-Owns durability (WAL, synchronous=FULL, one writer) and the last guard against doing something twice: a commit
-that would contradict a row already there raises InvariantBroken and changes nothing. Never decides.
+Owns durability (WAL, synchronous=FULL, one writer; an intent is written ahead before its order leaves) and
+the last guard against doing something twice: a commit that would contradict a row already there raises
+InvariantBroken and changes nothing. Never decides.
 """
 
 import fcntl
@@ -15,15 +16,19 @@ from typing import NamedTuple
 import msgspec
 
 from common.core.ledger import Entry, Line
+from common.core.order_effects import (
+    Commit,
+    CommitIntent,
+    CommitPosture,
+)
 from common.core.order_state import (
     Books,
-    Commit,
-    CommitPosture,
     Settlement,
 )
 from common.errors import DependencyMissing, InvariantBroken
 from common.messages import Answer, Fill, PositionState, PostureState
 from common.store import journal_schema
+from common.store.intents import Intents
 from common.store.journal_rows import read_order, read_struct, write, write_entries
 
 KEEP_ANSWERS_NS = 24 * 3600 * 1_000_000_000
@@ -43,14 +48,25 @@ class Recovered(NamedTuple):
 class Journal:
     """The single writer of one journal file; open it with ``open_journal``."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, lock: int | None, intents: Intents | None = None
+    ) -> None:
         self.path = path
         self._connection = connection
         self._lock = lock
+        self._intents = intents
+        self._ahead: list[CommitIntent] = []
+        """Written ahead and in no table yet."""
+        self._begun: set[tuple[str, str]] = set()
+        """Window and strategy of every order: the guard of the tables comes too late for what was sent."""
+        if intents is not None:
+            self._take_in(intents)
 
     def close(self) -> None:
-        """Release file and lock; everything committed stays."""
+        """Release files and lock; everything committed stays."""
         self._connection.close()
+        if self._intents is not None:
+            self._intents.close()
         if self._lock is not None:
             os.close(self._lock)
 
@@ -110,11 +126,51 @@ class Journal:
             ).fetchone()
         return int(row[0])
 
+    def write_ahead(self, commit: CommitIntent) -> None:
+        """Let an intent outlive this process before its order leaves; the next ``commit`` is of it as well.
+
+        Raises DependencyMissing when it could not be written, InvariantBroken for the second order of a
+        window and strategy; nothing was written then.
+        """
+        assert self._intents is not None
+        entry = (commit.order.state.window, commit.order.strategy)
+        if entry in self._begun:
+            raise InvariantBroken(f"journal: {entry[1]} has had its one order in {entry[0]}")
+        with _translated(self._intents.path, "written"):
+            self._intents.append(commit)
+        self._begun.add(entry)
+        self._ahead.append(commit)
+
+    def rehearse(self, commit: CommitIntent) -> None:
+        """Do what ``write_ahead`` does, without effect."""
+        if self._intents is not None:
+            self._intents.rehearse(commit)
+
     def commit(self, *commits: Commit) -> None:
-        """Everything one step decided, in one transaction: all of it or nothing."""
+        """Everything one step decided and what was written ahead, in one transaction: all or nothing."""
+        ahead = tuple(self._ahead)
         with self._transaction() as connection:
-            for commit in commits:
+            for commit in (*ahead, *commits):
                 write(connection, commit)
+        self._begun.update(
+            (commit.order.state.window, commit.order.strategy)
+            for commit in commits
+            if isinstance(commit, CommitIntent)
+        )
+        if ahead and self._intents is not None:
+            self._ahead.clear()
+            with _translated(self._intents.path, "written"):
+                self._intents.clear()
+
+    def _take_in(self, intents: Intents) -> None:
+        """What an earlier process wrote ahead and could not commit."""
+        rows = self._rows("SELECT order_id, window, strategy FROM orders")
+        known = {row["order_id"] for row in rows}
+        self._begun = {(row["window"], row["strategy"]) for row in rows}
+        ahead = intents.read()
+        if ahead:
+            self.commit(*(commit for commit in ahead if commit.order.state.order_id not in known))
+            intents.clear()
 
     def _entries(self) -> tuple[Entry, ...]:
         lines: dict[int, list[Line]] = {}
@@ -173,7 +229,12 @@ def open_journal(path: Path, *, now_wall_ns: int) -> Journal:
         except BaseException:
             os.close(lock)
             raise
-        return Journal(path, connection, lock)
+        try:
+            return Journal(path, connection, lock, Intents(path.with_name(path.name + ".intents")))
+        except BaseException:
+            connection.close()
+            os.close(lock)
+            raise
 
 
 def reads_of(path: Path) -> AbstractContextManager[None]:

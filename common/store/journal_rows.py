@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from common.core.ledger import Entry
-from common.core.order_state import (
+from common.core.order_effects import (
     Commit,
     CommitEnd,
     CommitFills,
@@ -20,6 +20,8 @@ from common.core.order_state import (
     CommitRedemption,
     CommitSettlement,
     CommitTrade,
+)
+from common.core.order_state import (
     Order,
 )
 from common.errors import InvariantBroken

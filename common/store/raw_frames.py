@@ -4,8 +4,9 @@ Never raises into the feed: frames that the disk cannot take, or that come faste
 """
 
 import threading
+import time
 from pathlib import Path
-from queue import Empty, Full, Queue
+from queue import Empty, SimpleQueue
 
 import structlog
 
@@ -16,6 +17,9 @@ from common.store.tape_writer import RESERVE_BYTES, TapeWriter, leftovers, seal
 CAPACITY = 20_000
 """Frames that may wait for the disk; about a minute of a busy feed."""
 BATCH = 1_000
+GATHER_S = 0.02
+"""How long frames are gathered before they are written: the most that a killed process loses. Woken for each
+frame, the thread would take the interpreter from the feed just when the next one comes."""
 CLOSE_S = 1.0
 
 
@@ -30,7 +34,8 @@ class RawLog:
         self.overflowed = 0
         """Frames lost because the disk was slower than the feed."""
         self._writer = TapeWriter(self.directory, reserve_bytes=reserve_bytes)
-        self._waiting: Queue[Record | None] = Queue(capacity)
+        self._capacity = capacity
+        self._waiting: SimpleQueue[Record | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"raw-{source}", daemon=True)
         self._thread.start()
 
@@ -47,17 +52,14 @@ class RawLog:
     def append(self, frame: str | bytes, recv_ns: int, mono_ns: int, topic: str = "frame") -> None:
         """Hand over one frame as it was received; returns at once."""
         data = frame.encode() if isinstance(frame, str) else bytes(frame)
-        try:
-            self._waiting.put_nowait(Record(mono_ns, recv_ns, "raw", self.source, topic, data))
-        except Full:
+        if self._waiting.qsize() >= self._capacity:
             self.overflowed += 1
+            return
+        self._waiting.put(Record(mono_ns, recv_ns, "raw", self.source, topic, data))
 
     def close(self) -> None:
         """Write what is waiting and end; gives up after a second."""
-        try:
-            self._waiting.put(None, timeout=CLOSE_S)
-        except Full:
-            return
+        self._waiting.put(None)
         self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
@@ -81,9 +83,11 @@ class RawLog:
                 self._seal(finished)
 
     def _next_batch(self) -> tuple[list[Record], bool]:
-        """Wait for a frame, then take what else is there; whether this is the end."""
+        """Wait for a frame, gather, then take what is there; whether this is the end."""
         batch: list[Record] = []
         item = self._waiting.get()
+        if item is not None and self._waiting.qsize() < BATCH:
+            time.sleep(GATHER_S)
         while item is not None:
             batch.append(item)
             if len(batch) >= BATCH:

@@ -4,72 +4,72 @@ Owns the running state and keeps it equal to the journal. Decides nothing, and n
 what is committed.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from common.core.account import account_state, broken_sums
 from common.core.holds import shown_posture
 from common.core.moment import Moment
-from common.core.order_flow import step
-from common.core.order_pursuit import unfinished_since_ns
-from common.core.order_state import (
+from common.core.order_effects import (
     Accept,
-    Answered,
-    Books,
-    BookSeen,
     CancelOrder,
     CatchUp,
-    CaughtUp,
     CheckAccount,
     Commit,
     CommitIntent,
-    Completeness,
     Effect,
-    Event,
-    ForeignSeen,
-    JournalFailed,
-    LedgerChecked,
-    LookedUp,
     LookUp,
-    MarketSeen,
-    Order,
     Place,
-    PostureAsked,
     PublishFill,
     PublishOrder,
     PublishPosition,
     PublishPosture,
     RaiseAlert,
     Refuse,
+)
+from common.core.order_events import (
+    Answered,
+    BookSeen,
+    CaughtUp,
+    Completeness,
+    Event,
+    ForeignSeen,
+    JournalFailed,
+    LedgerChecked,
+    LookedUp,
+    MarketSeen,
+    PostureAsked,
     SecondPassed,
-    State,
-    Submitted,
     TradeSeen,
+    VenueAnswer,
+)
+from common.core.order_flow import step
+from common.core.order_pursuit import unfinished_since_ns
+from common.core.order_state import (
+    Books,
+    Order,
+    State,
 )
 from common.core.order_trades import order_of
 from common.core.venue_facts import Unread
-from common.errors import CallRefused, CallTimedOut, DependencyMissing, InvariantBroken
+from common.errors import DependencyMissing, InvariantBroken
 from common.messages import (
     Accepted,
     AccountReport,
     AccountState,
     Answer,
-    BookProof,
     BookState,
     Command,
     Envelope,
     MarketState,
     OrderState,
     PositionState,
-    ProveBook,
     Refused,
     Request,
     SetPosture,
-    Submit,
 )
-from common.runtime.calls import call
 from common.runtime.shell import Process
 from common.store.journal import Journal
-from common.units import MILLISECOND, SECOND
+from common.units import SECOND
 from common.venue.paper import PaperVenue, View
 from common.venue.port import OrderPort
 from common.venue.recovery import leave_marker
@@ -77,8 +77,6 @@ from common.venue.recovery import leave_marker
 KEEP_PUBLISHED_NS = 3600 * SECOND
 REPORTED_ORDERS = 200
 LEDGER_CHECK_S = 10
-PROOF_NS = 300 * MILLISECOND
-"""How long books may take to prove a book: whatever else we are told, a halt too, waits behind it."""
 
 
 class Desk:
@@ -99,7 +97,6 @@ class Desk:
         self._summed: Books | None = None
         self._summed_at = (0, 0)
         self._duplicates = 0
-        self._unanswered_ns = 0
 
     def trade_with(self, venue: OrderPort, check_account: Callable[[], None]) -> None:
         """Send orders there; ``check_account`` is called when the account is not what it was taken for."""
@@ -120,41 +117,43 @@ class Desk:
         Raises DependencyMissing when the journal could not take it (nothing happened, the posture is halted)
         and InvariantBroken, after leaving the marker, when going on would risk money.
         """
+        moment = self.moment()
+        state, effects = step(self.state, event, moment)
+        commits = [effect for effect in effects if isinstance(effect, Commit)]
+        begun = next((commit for commit in commits if isinstance(commit, CommitIntent)), None)
         try:
-            state, effects = step(self.state, event, self.moment())
-            commits = [effect for effect in effects if isinstance(effect, Commit)]
-            if commits:
+            if begun is not None:
+                self.journal.write_ahead(begun)
+            elif commits:
                 self.journal.commit(*commits)
         except InvariantBroken as error:
             leave_marker(self.process.paths.state_dir, str(error))
             raise
         except DependencyMissing as error:
-            self.state, effects = step(self.state, JournalFailed(str(error)), self.moment())
-            self._carry_out(effects)
-            self.process.count("journal_failures")
+            self._journal_failed(error)
             raise
         self.state = state
+        if begun is not None:
+            effects = self._send(effects)
         return self._carry_out(effects)
 
-    async def submit(self, command: Command, request: Request) -> Answer:
-        """Answer a submit; a new order only begins on a book that is proven now."""
-        assert isinstance(command, Submit)
-        event = Submitted(command, request.id, "")
-        if self._would_begin(event) and not self.process.stopping.is_set():
-            unproven = await self._unproven(command)
-            if unproven:
-                return self._noted(Refused(code="book-unproven", text=unproven))
-            prepared = self.venue.prepare(command, self.state.markets[command.window])
-            if isinstance(prepared, Refuse):
-                return self._noted(Refused(code=prepared.code, text=prepared.text))
-            event = Submitted(command, request.id, prepared.order_id, prepared.wire)
-        if self.process.stopping.is_set():
-            return Refused(code="stopping", text="the executor is stopping")
-        if not event.order_id and self._would_begin(event):
-            # What stood in its way went while nobody looked: the next try is for the caller to make.
-            return Refused(code="busy", text="decided upon while things changed; ask again")
-        # Decided anew: much may have happened while books was asked.
-        return self._decide(event)
+    def _send(self, effects: list[Effect]) -> list[Effect]:
+        """Let the order leave now that it is written ahead, and only then wait for the disk; what is left."""
+        self._carry_out([effect for effect in effects if isinstance(effect, Place)])
+        try:
+            self.journal.commit()
+        except InvariantBroken as error:
+            leave_marker(self.process.paths.state_dir, str(error))
+            raise
+        except DependencyMissing as error:
+            # Nothing is lost: the next commit takes what was written ahead with it.
+            self._journal_failed(error)
+        return [effect for effect in effects if not isinstance(effect, Place)]
+
+    def _journal_failed(self, error: DependencyMissing) -> None:
+        self.state, effects = step(self.state, JournalFailed(str(error)), self.moment())
+        self._carry_out(effects)
+        self.process.count("journal_failures")
 
     def set_posture(self, command: Command, request: Request) -> Answer:
         """Answer a change of posture; the same request, also from before a restart, changes nothing again."""
@@ -165,7 +164,7 @@ class Desk:
             return Refused(code="journal", text=str(error))
         if isinstance(known, Accepted):
             return Accepted(text=known.text, repeated=True)
-        return self._decide(PostureAsked(command.posture, command.reason, command.who, request.id))
+        return self.decide(PostureAsked(command.posture, command.reason, command.who, request.id))
 
     def read_account(self, _command: Command, _request: Request) -> Answer:
         """Answer with all open and the latest closed positions, and the latest orders."""
@@ -187,7 +186,8 @@ class Desk:
         for envelope in envelopes:
             try:
                 if isinstance(envelope.body, BookState):
-                    self.advance(BookSeen(envelope.body))
+                    # Thousands a second, and nothing but the quotes ever follows from one.
+                    step(self.state, BookSeen(envelope.body), self.moment())
                 elif isinstance(envelope.body, MarketState):
                     self.advance(MarketSeen(envelope.body))
             except DependencyMissing:
@@ -243,44 +243,18 @@ class Desk:
         """Whether an order's fate is open."""
         return any(order.state.status == "working" for order in self.state.books.orders.values())
 
-    def _would_begin(self, event: Submitted) -> bool:
-        """Whether this would be a new order now; repetitions and refusals need no book."""
-        _, effects = step(self.state, event, self.moment())
-        return any(isinstance(effect, CommitIntent) for effect in effects)
-
-    async def _unproven(self, submit: Submit) -> str:
-        """Why the book of this token is not proven; empty when it is."""
-        process, token = self.process, submit.token
-        if submit.decided_mono_ns <= self._unanswered_ns:
-            # Whoever queued up behind that question would make a halt wait for one time-out each.
-            return "no proof of the book: books did not answer a moment ago"
-        try:
-            proof = await call(
-                process.ctx,
-                process.run_dir,
-                "books",
-                process.role,
-                ProveBook(token=token),
-                clock=process.clock,
-                timeout_ns=PROOF_NS,
-            )
-        except (CallTimedOut, CallRefused) as error:
-            self._unanswered_ns = process.clock.mono_ns()
-            return f"no proof of the book: {error}"
-        if not isinstance(proof, BookProof) or proof.token != token:
-            return "books answered with something else than the proof of this book"
-        return "" if proof.proven else proof.text or "books gave no reason"
-
-    def _decide(self, event: Event) -> Answer:
+    def decide(self, event: Event) -> Answer:
+        """Advance by a command and give its answer; a journal that cannot take it refuses."""
         try:
             answer = self.advance(event)
         except DependencyMissing as error:
             return Refused(code="journal", text=str(error))
         if isinstance(answer, Refused):
-            return self._noted(answer)
+            return self.noted(answer)
         return answer or Refused(code="unanswered", text="nothing was decided")
 
-    def _noted(self, refusal: Refused) -> Refused:
+    def noted(self, refusal: Refused) -> Refused:
+        """Count and log a refusal."""
         self.process.count(f"refused_{refusal.code}")
         self.process.log.info("refused", code=refusal.code, text=refusal.text)
         return refusal
@@ -306,7 +280,8 @@ class Desk:
                     self.process.log.warning(alert.code, text=alert.text)
                     self.process.publisher.publish(f"alert.{alert.code}", alert)
                 case Place(order, market):
-                    self.process.spawn(self._place(order, market), name=f"place {order.state.intent_id}")
+                    answer_of = self.venue.place(order, market)
+                    self.process.spawn(self._hear_answer(order, answer_of), name=order.state.intent_id)
                 case LookUp(order):
                     self.process.spawn(self._look_up(order), name=f"look up {order.state.intent_id}")
                 case CatchUp(since_ns):
@@ -323,8 +298,8 @@ class Desk:
                     pass  # a commit: done before
         return answer
 
-    async def _place(self, order: Order, market: MarketState) -> None:
-        self.tell(Answered(order.state.intent_id, await self.venue.place(order, market)))
+    async def _hear_answer(self, order: Order, answer: Awaitable[VenueAnswer]) -> None:
+        self.tell(Answered(order.state.intent_id, await answer))
 
     async def _look_up(self, order: Order) -> None:
         self.tell(LookedUp(order.state.intent_id, await self.venue.look_up(order)))

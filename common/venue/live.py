@@ -5,15 +5,21 @@ here deploys, approves or places anything, and an answer that is not complete is
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from polymarket._internal.actions.auth import create_or_derive_api_key
 from polymarket._internal.environment import PRODUCTION_CONFIG, create_environment
-from polymarket.clients.async_secure import AsyncSecureClient
+from polymarket._internal.l1_auth import sign_api_key_auth
+from polymarket.clients._transport import AsyncTransport
+from polymarket.clients.async_secure import AsyncSecureClient, _make_l2_header_resolver
 from polymarket.environments import Environment
-from polymarket.errors import PolymarketError, RequestRejectedError, SigningError, UserInputError
+from polymarket.errors import PolymarketError, RequestRejectedError, UserInputError
 from polymarket.models.clob.api_key import ApiKeyCreds
 
 from common.core.account_frames import IsOurs, concerns, read_json, read_order, read_trades
@@ -46,13 +52,29 @@ class AccountClient:
         client: AsyncSecureClient,
         api_key: ApiKey,
         signature_type: int,
-        said: Callable[[BaseException], str],
+        hidden: list[Secret],
+        on_refused: Callable[[], None],
     ) -> None:
-        """``said`` makes the text of an error that may be shown."""
+        """``hidden`` is in no text; ``on_refused`` is told of each request whose credentials are refused."""
         self.api_key = api_key
         self._client = client
         self._signature_type = signature_type
-        self._said = said
+        self._hidden = hidden
+        self._on_refused = on_refused
+
+    async def renew(self) -> None:
+        """Ask for API credentials anew, by the key, and use them from now on; ``api_key`` holds them.
+
+        Requests under way end with the old ones. Raises FeedRefused and DependencyMissing as ``connect``
+        does, and then the old ones stay.
+        """
+        context = self._client._ctx  # noqa: SLF001
+        chain_id = context.environment_config.chain_id
+        made = await _made_credentials(context.clob, context.signer, chain_id, self._hidden)
+        api_key = _api_key(self._client.signer, made, self._hidden)
+        # The client takes credentials only once; everything of ours that is signed goes through this.
+        context.secure_clob._header_resolver = _make_l2_header_resolver(context.signer, made)  # noqa: SLF001
+        self.api_key = api_key
 
     async def close(self) -> None:
         """Close every connection of the client."""
@@ -190,7 +212,10 @@ class AccountClient:
             async with asyncio.timeout(CALL_S):
                 return await call
         except RequestRejectedError as error:
-            advice = _REFUSED_KEY if error.status == 401 else ""
+            advice = ""
+            if error.status == 401:
+                advice = _REFUSED_KEY
+                self._on_refused()
             raise _Incomplete(
                 f"{what}: HTTP {error.status}: {self._said(error)}{advice}", error.status
             ) from None
@@ -198,6 +223,9 @@ class AccountClient:
             raise _Incomplete(f"{what}: no answer within {CALL_S:g} s") from None
         except Exception as error:  # noqa: BLE001 - a slip of the client is no reason to end the executor
             raise _Incomplete(f"{what}: {self._said(error)}") from None
+
+    def _said(self, error: BaseException) -> str:
+        return _shown(error, self._hidden)
 
 
 _REFUSED_KEY = "; check this host's clock, then delete clob.json where there is one, and start again"
@@ -212,56 +240,104 @@ class _Incomplete(Exception):
 
 
 async def connect(
-    config: Config, private_key: Secret, wallet: str, credentials: Mapping[str, Secret] | None
+    config: Config,
+    private_key: Secret,
+    wallet: str,
+    credentials: Mapping[str, Secret] | None,
+    *,
+    on_refused: Callable[[], None] = lambda: None,
 ) -> AccountClient:
     """Bind the client to the venue the configuration names; without credentials it asks for them.
 
-    Reads nothing of the chain and of wallets. Raises FeedRefused when the venue refuses the key or the client
-    the credentials, DependencyMissing when the venue cannot be reached.
+    Reads nothing of the chain and of wallets, and keeps the loop free meanwhile. Raises FeedRefused when the
+    venue refuses the key or the client the credentials, DependencyMissing when the venue cannot be reached.
     """
     hidden = [private_key, *(credentials or {}).values()]
-
-    def said(error: BaseException) -> str:
-        return _shown(error, hidden)
-
-    given = credentials and ApiKeyCreds(
-        key=credentials["api_key"].reveal(),
-        secret=credentials["secret"].reveal(),
-        passphrase=credentials["passphrase"].reveal(),
-    )
     try:
-        async with asyncio.timeout(2 * CALL_S):
-            # Not ``create``: that one asks the relayer and deploys a wallet where it finds none.
-            client = await AsyncSecureClient._create(  # noqa: SLF001
-                private_key=private_key.reveal(),
-                wallet=wallet,
-                environment=_environment(config.venue),
-                credentials=given or None,
-                validate_credentials=False,
+        if credentials:
+            known = ApiKeyCreds(
+                key=credentials["api_key"].reveal(),
+                secret=credentials["secret"].reveal(),
+                passphrase=credentials["passphrase"].reveal(),
             )
-    except RequestRejectedError as error:
-        if error.status not in _REFUSES_US:
-            raise DependencyMissing(f"the venue gives no API credentials now: {said(error)}") from None
+        else:
+            known = await _first_credentials(config.venue, private_key, hidden)
+        # In a thread: each of the client's eleven services reads all certificates anew.
+        client = await asyncio.to_thread(_made_client, private_key, wallet, _environment(config.venue), known)
+    except PolymarketError as error:
         raise FeedRefused(
-            f"the venue refuses this key: {said(error)}; check the key, this host's clock and its region"
+            f"the key or wallet.address is malformed: {_shown(error, hidden)}; correct it"
         ) from None
-    except (UserInputError, SigningError) as error:
-        raise FeedRefused(f"the key or wallet.address is malformed: {said(error)}; correct it") from None
-    except (PolymarketError, TimeoutError) as error:
-        raise DependencyMissing(f"the venue cannot be reached for the account: {said(error)}") from None
-    known = client.credentials
-    hidden += [Secret(known.key), Secret(known.secret), Secret(known.passphrase)]
     # The client has no setting for it; who asks for help at the venue is found by it.
     client._ctx.secure_clob._client.headers["User-Agent"] = USER_AGENT  # noqa: SLF001
     try:
-        api_key = ApiKey(client.signer, Secret(known.key), Secret(known.secret), Secret(known.passphrase))
-    except ValueError:
+        api_key = _api_key(client.signer, known, hidden)
+    except FeedRefused:
         await client.close()
+        raise
+    return AccountClient(client, api_key, SIGNATURE_TYPES[config.wallet.kind], hidden, on_refused)
+
+
+def _made_client(
+    private_key: Secret, wallet: str, environment: Environment, credentials: ApiKeyCreds
+) -> AsyncSecureClient:
+    # Not ``create``: that one asks the relayer and deploys a wallet where it finds none. This one asks nobody
+    # anything when it is given wallet and credentials, so that it needs no loop but to be awaited.
+    return asyncio.run(
+        AsyncSecureClient._create(  # noqa: SLF001
+            private_key=private_key.reveal(),
+            wallet=wallet,
+            environment=environment,
+            credentials=credentials,
+            validate_credentials=False,
+        )
+    )
+
+
+async def _first_credentials(venue: Venue, private_key: Secret, hidden: Sequence[Secret]) -> ApiKeyCreds:
+    try:
+        signer: LocalAccount = Account.from_key(private_key.reveal())
+    except (ValueError, TypeError) as error:
+        raise UserInputError(str(error)) from None
+    transport = await asyncio.to_thread(AsyncTransport, base_url=venue.clob_url)
+    try:
+        return await _made_credentials(transport, signer, venue.chain_id, hidden)
+    finally:
+        await transport.close()
+
+
+async def _made_credentials(
+    transport: AsyncTransport, signer: LocalAccount, chain_id: int, hidden: Sequence[Secret]
+) -> ApiKeyCreds:
+    """Credentials the venue makes for this key, or tells again when it has made them before."""
+    signature = sign_api_key_auth(signer, chain_id=chain_id, timestamp=int(time.time()), nonce=0)
+    try:
+        async with asyncio.timeout(2 * CALL_S):
+            return await create_or_derive_api_key(transport, signature)
+    except RequestRejectedError as error:
+        said = _shown(error, hidden)
+        if error.status not in _REFUSES_US:
+            raise DependencyMissing(f"the venue gives no API credentials now: {said}") from None
+        raise FeedRefused(
+            f"the venue refuses this key: {said}; check the key, this host's clock and its region"
+        ) from None
+    except (PolymarketError, TimeoutError) as error:
+        raise DependencyMissing(
+            f"the venue cannot be reached for the account: {_shown(error, hidden)}"
+        ) from None
+
+
+def _api_key(address: str, known: ApiKeyCreds, hidden: list[Secret]) -> ApiKey:
+    """The credentials as ours, from now on in no text; raises FeedRefused when they are malformed."""
+    secrets = Secret(known.key), Secret(known.secret), Secret(known.passphrase)
+    hidden += secrets
+    try:
+        return ApiKey(address, *secrets)
+    except ValueError:
         raise FeedRefused(
             "the API credentials are malformed: their secret is no base64; copy clob.json anew, or delete it "
             "so that new ones are made"
         ) from None
-    return AccountClient(client, api_key, SIGNATURE_TYPES[config.wallet.kind], said)
 
 
 def _environment(venue: Venue) -> Environment:

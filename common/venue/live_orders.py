@@ -5,11 +5,24 @@ behind ``AccountReads``: records, trades and cancellations. Never sends anything
 """
 
 import secrets
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+import msgspec
 
 from common.core.order_amounts import AmountsRefused, buy_amounts
-from common.core.order_state import NotSent, Order, Refuse, Unknown, VenueAnswer
+from common.core.order_effects import (
+    Refuse,
+)
+from common.core.order_events import (
+    DefiniteNo,
+    NotSent,
+    Unknown,
+    VenueAnswer,
+)
+from common.core.order_state import (
+    Order,
+)
 from common.core.venue_facts import Reading, Unread
 from common.messages import MarketState, Submit
 from common.runtime.clock import Clock
@@ -54,13 +67,18 @@ class LiveVenue:
     ) -> None:
         """``owner`` is the API key; ``order_life_ns``: how long after its decision an order may go."""
         self._account = account
-        self._owner = owner
-        self._head = head
+        self.use(owner, head)
         self._line = line
         self._reads = reads
         self._clock = clock
         self._order_life_ns = order_life_ns
         self._on_rate_limit = on_rate_limit
+
+    def use(self, owner: str, head: OrderHead) -> None:
+        """Sign and send with these API credentials from now on; what was signed for others stays here."""
+        self._owner, self._head = owner, head
+        self._refused_ns: int | None = None
+        self._owned = f'"owner":"{owner}"}}'.encode()
 
     def prepare(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
         """Sign the order of a wish; refuses amounts the venue would not take and unknown versions."""
@@ -81,16 +99,28 @@ class LiveVenue:
         )
         return Prepared(signed.order_id, signed.body)
 
-    async def place(self, order: Order, market: MarketState) -> VenueAnswer:
+    def rehearse(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
+        """Make an order and the head of its request, and throw the head away."""
+        prepared = self.prepare(submit, market)
+        if isinstance(prepared, Prepared):
+            self._head.made(prepared.wire, self._clock.wall_ns() // SECOND)
+        return prepared
+
+    def place(self, order: Order, market: MarketState) -> Coroutine[Any, Any, VenueAnswer]:
         """Send the journalled bytes, once; an order that has become too old meanwhile stays here."""
         now_ns = self._clock.wall_ns()
-        if now_ns - order.decided_ns > self._order_life_ns:
-            age_ms = (now_ns - order.decided_ns) // MILLISECOND
-            return NotSent(f"decided {age_ms} ms ago, too old by the time it could be sent")
         left_ns = self._order_life_ns - (now_ns - order.decided_ns)
+        if left_ns < 0:
+            age_ms = (now_ns - order.decided_ns) // MILLISECOND
+            return _not_sent(f"decided {age_ms} ms ago, too old by the time it could be sent")
+        if not order.wire.endswith(self._owned):
+            return _not_sent("signed for API credentials that have been replaced since")
         head = self._head.made(order.wire, now_ns // SECOND)
-        outcome = await self._line.send(head, order.wire, open_s=left_ns / SECOND)
-        match outcome:
+        sent = self._line.send(head, order.wire, open_s=left_ns / SECOND)
+        return self._answer(order, sent, now_ns)
+
+    async def _answer(self, order: Order, sent: Awaitable[order_line.Outcome], sent_ns: int) -> VenueAnswer:
+        match await sent:
             case order_line.NotSent(text):
                 return NotSent(text)
             case order_line.NoAnswer(text):
@@ -99,7 +129,23 @@ class LiveVenue:
                 limit = rate_limit(headers)
                 if limit:
                     self._on_rate_limit(limit)
-                return classify(status, headers, body, order.state.order_id)
+                answer = classify(status, headers, body, order.state.order_id)
+                if status != 401:
+                    self._refused_ns = None
+                elif isinstance(answer, DefiniteNo) and answer.code == "credentials":
+                    return self._refused(answer, sent_ns)
+                return answer
+
+    def _refused(self, answer: DefiniteNo, sent_ns: int) -> DefiniteNo:
+        """A refusal of our credentials: the account is looked at before the next order, a second one halts.
+
+        The second is that of an order sent when the first was known: the venue answered us meanwhile.
+        """
+        if self._refused_ns is None:
+            self._refused_ns = self._clock.wall_ns()
+        elif sent_ns > self._refused_ns:
+            return answer
+        return msgspec.structs.replace(answer, consequence="check")
 
     async def look_up(self, order: Order) -> Reading:
         """Ask the venue for an order and its trades."""
@@ -113,3 +159,7 @@ class LiveVenue:
     async def cancel(self, order: Order) -> None:
         """Ask the venue to take an order back."""
         await self._reads.cancel(order.state.order_id)
+
+
+async def _not_sent(text: str) -> VenueAnswer:
+    return NotSent(text)

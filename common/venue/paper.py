@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 from common.core.moment import Moment
 from common.core.order_amounts import AmountsRefused, buy_amounts
-from common.core.order_state import NotSent, Order, Refuse, VenueAnswer
+from common.core.order_effects import (
+    Refuse,
+)
+from common.core.order_events import (
+    NotSent,
+    VenueAnswer,
+)
+from common.core.order_state import (
+    Order,
+)
 from common.core.paper_fill import decide, paper_order_id
 from common.core.venue_facts import Absent, Reading
 from common.messages import BookState, MarketState, OrderState, Submit
@@ -46,6 +55,10 @@ class PaperVenue:
         except AmountsRefused as refused:
             return Refuse(refused.code, str(refused))
         return Prepared(paper_order_id(submit.intent_id))
+
+    def rehearse(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
+        """There is no request to make."""
+        return self.prepare(submit, market)
 
     async def place(self, order: Order, market: MarketState) -> VenueAnswer:
         """Wait out the taker delay, then fill from the book of that moment or kill with the reason."""

@@ -4,10 +4,18 @@ A reply is matched, taken, a definite no, not sent, or unknown. An adapter never
 no, never sends an order twice, and tells an absence only when everything was asked and answered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import NamedTuple, Protocol
 
-from common.core.order_state import Order, Refuse, VenueAnswer
+from common.core.order_effects import (
+    Refuse,
+)
+from common.core.order_events import (
+    VenueAnswer,
+)
+from common.core.order_state import (
+    Order,
+)
 from common.core.venue_facts import Reading, Unread, VenueTrade
 from common.messages import MarketState, Submit
 
@@ -36,8 +44,14 @@ class OrderPort(Protocol):
     def prepare(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
         """Make the order of a wish without sending anything; refuses what the venue could not take."""
 
-    async def place(self, order: Order, market: MarketState) -> VenueAnswer:
-        """Send one journalled fill-and-kill buy; what became of it. Never raises for a venue's no."""
+    def rehearse(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
+        """Make an order and its request as for real, and throw the request away."""
+
+    def place(self, order: Order, market: MarketState) -> Awaitable[VenueAnswer]:
+        """Send one journalled fill-and-kill buy, wherever possible before this returns; what became of it.
+
+        Never raises for a venue's no.
+        """
 
     async def look_up(self, order: Order) -> Reading:
         """Ask what became of an order: its record, the open orders and its trades, all in full or Unread."""

@@ -7,7 +7,9 @@ import structlog
 
 from common.core import ledger
 from common.core.holds import OWN_NAME
-from common.core.order_state import State
+from common.core.order_state import (
+    State,
+)
 from common.errors import DependencyMissing
 from common.messages import PostureState
 from common.runtime.clock import Clock

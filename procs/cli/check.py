@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.markup import escape
 
 from common.errors import DependencyMissing
 from common.messages import ChecksReport, ReadChecks
@@ -41,10 +40,9 @@ def check(as_json: bool, live: bool, config_file: Path | None) -> int:
     else:
         made = table("check", "", "found")
         for one in report.results:
-            # What others said must not become markup.
-            add_row(made, [one.name, MARKS[one.state], escape(one.text)])
+            add_row(made, [one.name, MARKS[one.state], one.text])
             if one.fix and one.state in ("failed", "warning"):
-                add_row(made, ["", "", f"-> {escape(one.fix)}"])
+                add_row(made, ["", "", f"-> {one.fix}"])
         console().print(made)
     if failed:
         click.echo(f"{len(failed)} checks failed: no order would be sent", err=True)

@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prove": ("procs.cli.prove:prove_money", "Prove the account against chain and venue, to the last unit."),
     "config": ("procs.cli.config_show:config", "Show or check the configuration."),
     "decode": ("procs.cli.decode:decode", "Turn recorded frames into messages or named refusals."),
-    "init": ("procs.cli.init:init", "Make what a first start needs (a reader key)."),
+    "init": ("procs.cli.init:init", "Make what a first start needs: a reader key, a trading key."),
     "demo": ("procs.cli.demo:demo", "Run everything offline against the simulated venue."),
 }
 
@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
     "69 something is in the way, 78 wrong configuration, 130 interrupted.",
 )
 def laggard() -> None:
-    """Trade the lag between the settling oracle and the order book, on paper, and account for every cent."""
+    """Trade the lag between the settling oracle and the order book, on paper or live, to the last cent."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

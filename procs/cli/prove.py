@@ -13,7 +13,9 @@ import click
 import msgspec
 
 from common.core.money_proof import Proof, WalletFacts, prove, tokens_to_read
-from common.core.order_state import Books
+from common.core.order_state import (
+    Books,
+)
 from common.core.order_trades import provisional
 from common.errors import DependencyMissing
 from common.messages import ReadWallet, Status, StatusReport, WalletReport

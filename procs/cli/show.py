@@ -12,6 +12,7 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from common.units import usd6_text
 
@@ -51,8 +52,8 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 
 def add_row(target: Table, cells: Sequence[object], style: str | None = None) -> None:
-    """Add one row of plain text; None is a dash."""
-    target.add_row(*("-" if cell is None else str(cell) for cell in cells), style=style)
+    """Add one row of plain text, also where it looks like markup; None is a dash."""
+    target.add_row(*(Text("-" if cell is None else str(cell)) for cell in cells), style=style)
 
 
 def duration(milliseconds: int) -> str:

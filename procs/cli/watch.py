@@ -11,9 +11,9 @@ import zmq.asyncio
 from rich.live import Live
 
 from common.messages import Envelope
-from common.runtime.bus import Subscriber
 from common.runtime.clock import SystemClock
 from common.runtime.endpoints import ROLES
+from common.runtime.subscriber import Subscriber
 from procs.cli.asking import find_place
 from procs.cli.board import Board, plain_lines, render, summary, take
 from procs.cli.show import JSON_SCHEMA, console

@@ -3,6 +3,7 @@
 import click
 import msgspec
 from rich.console import Console
+from rich.text import Text
 
 from common.messages import Verdict, Why, WhyReport, WindowView
 from common.units import SECOND, price18_text
@@ -38,10 +39,10 @@ def why(window: str | None, as_json: bool) -> int:
 
 
 def _print_window(out: Console, name: str, view: WindowView | None, verdict: Verdict | None) -> None:
-    out.print(f"[bold]{name}[/bold]", headline(view, verdict))
+    out.print(Text(name, "bold"), Text(headline(view, verdict)))
     if view is not None:
         for line in passport_lines(view):
-            out.print(f"  {line}")
+            out.print(Text(f"  {line}"))
     if verdict is not None:
         made = table("  gate", ">value", ">threshold", "passed")
         for gate in verdict.gates:

@@ -27,6 +27,13 @@ def test_help_lists_every_command_and_loads_none() -> None:
     assert done.stdout.rstrip().endswith("[]")
 
 
+def test_help_speaks_of_real_money_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(laggard, ["--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "on paper or live" in told
+    assert "init Make what a first start needs: a reader key, a trading key." in told
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(laggard, [name, "--help"]) == 0

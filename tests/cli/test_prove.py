@@ -16,22 +16,26 @@ import pytest
 import zmq.asyncio
 
 from common.core import ledger
-from common.core.order_state import (
+from common.core.order_effects import (
+    Commit,
+)
+from common.core.order_events import (
     Answered,
     BookSeen,
-    Commit,
     Event,
     MarketSeen,
-    State,
     Submitted,
     Taken,
     TradeSeen,
 )
+from common.core.order_state import (
+    State,
+)
 from common.core.settings import RiskLimits, StrategySettings
 from common.core.venue_facts import TradeStatus, VenueTrade
 from common.messages import Answer, Command, ReadWallet, Request, Status, StatusReport, WalletReport
-from common.runtime.calls import Responder
 from common.runtime.clock import SystemClock
+from common.runtime.responder import Responder
 from common.store.journal import Journal, open_journal
 from common.venue.signing.contracts import COLLATERAL, CONDITIONAL_TOKENS, POSITION_MANAGER
 from common.venue.token_contract import token_contract

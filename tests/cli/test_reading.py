@@ -25,8 +25,8 @@ from common.messages import (
     Why,
     WhyReport,
 )
-from common.runtime.calls import Responder
 from common.runtime.clock import SystemClock
+from common.runtime.responder import Responder
 from procs.cli.main import laggard, run
 
 WINDOW = "btc-updown-15m-1800000000"

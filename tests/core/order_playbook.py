@@ -7,22 +7,28 @@ import msgspec
 
 from common.core import ledger
 from common.core.moment import Moment
-from common.core.order_flow import step
-from common.core.order_state import (
-    Answered,
-    Books,
-    BookSeen,
+from common.core.order_effects import (
     Effect,
+    Refuse,
+)
+from common.core.order_events import (
+    Answered,
+    BookSeen,
     Event,
     MarketSeen,
     Matched,
-    Order,
-    Refuse,
-    State,
     Submitted,
+)
+from common.core.order_flow import step
+from common.core.order_state import (
+    Books,
+    Order,
+    State,
+    Tally,
 )
 from common.core.paper_fill import paper_order_id
 from common.core.settings import RiskLimits, StrategySettings
+from common.core.tally import counted
 from common.core.venue_facts import VenueFill
 from common.messages import BookState, Outcome, Submit
 from common.units import SECOND
@@ -71,6 +77,8 @@ class Playbook:
         for event in events:
             self.state, effects = step(self.state, event, self.now)
             answers += effects
+            now_ns, books = self.now.wall_ns, self.state.books
+            assert counted(self.state.tally, books, now_ns) == counted(Tally(), books, now_ns)
         self.said += answers
         return answers
 

@@ -91,6 +91,13 @@ def test_an_older_known_last_trade_is_found_without_a_search() -> None:
     assert (proof.proven, proof.last_trade, proof.searched) == (True, "0.430", False)
 
 
+def test_without_a_search_only_what_is_known_counts() -> None:
+    book = wire(said(BIDS, ASKS, "0.430"), BIDS, ASKS)
+    proof = book.proof(["0.440"], search=False)
+    assert (proof.proven, proof.last_trade, proof.searched) == (False, "0.440", False)
+    assert book.proof(["0.440", "0.430"], search=False).proven
+
+
 def test_a_mismatch_shows_our_hash_with_the_likeliest_last_trade() -> None:
     ours = BIDS | {4_300: "2.6"}
     proof = wire(said(BIDS, ASKS, "0.430"), ours, ASKS).proof(["0.430", "0.420"])

@@ -16,18 +16,20 @@ from common.core.account import cash_usd6
 from common.core.ledger import Line
 from common.core.money_clues import PAIRED, spent_usd6
 from common.core.money_proof import REDEEMED_READ, Proof, ProofLine, WalletFacts, prove, tokens_to_read
-from common.core.order_state import (
+from common.core.order_events import (
     Answered,
-    Books,
     BookSeen,
     DefiniteNo,
     MarketSeen,
     Redeemed,
-    State,
     Submitted,
     Taken,
     TradeSeen,
     Unknown,
+)
+from common.core.order_state import (
+    Books,
+    State,
 )
 from common.core.settings import RiskLimits, StrategySettings
 from common.core.venue_facts import TradeStatus, VenueTrade

@@ -21,6 +21,7 @@ def book(bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> OrderBook:
 def test_an_empty_book_has_no_best() -> None:
     empty = OrderBook()
     assert (empty.best_bid, empty.best_ask) == (None, None)
+    assert empty.best == (None, None)
     assert empty.levels() == ((), ())
     assert not empty.crossed
     assert not empty.placeholder
@@ -72,6 +73,8 @@ def test_touching_sides_are_crossed() -> None:
         ([10], [9_990], True),
         ([10, 100], [9_900, 9_990], True),
         ([100, 200], [9_900], False),
+        ([50, 100], [9_900], False),
+        ([100], [9_900, 9_950], False),
         ([100], [9_800, 9_900], False),
         ([100], [], False),
         ([], [9_900], False),
@@ -130,6 +133,7 @@ class NaiveBook(RuleBasedStateMachine):
         assert self.book.levels() == (tuple(bids), tuple(asks))
         assert self.book.best_bid == (bids[0][0] if bids else None)
         assert self.book.best_ask == (asks[0][0] if asks else None)
+        assert self.book.best == (bids[0] if bids else None, asks[0] if asks else None)
         assert self.book.crossed == bool(bids and asks and bids[0][0] >= asks[0][0])
 
     def expected(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

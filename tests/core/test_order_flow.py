@@ -2,20 +2,28 @@
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.core.account import account_state, broken_sums, cash_usd6, loss_streak, reservations
-from common.core.order_flow import followed_windows
-from common.core.order_state import (
+from common.core.order_effects import (
     Accept,
-    Answered,
-    BookSeen,
     CommitEnd,
     CommitFills,
     CommitIntent,
     CommitPosture,
     CommitSettlement,
+    Place,
+    PublishFill,
+    PublishOrder,
+    PublishPosition,
+    PublishPosture,
+    RaiseAlert,
+    Refuse,
+)
+from common.core.order_events import (
+    Answered,
+    BookSeen,
     Completeness,
     DefiniteNo,
     JournalFailed,
@@ -23,20 +31,16 @@ from common.core.order_state import (
     MarketSeen,
     Matched,
     NotSent,
-    Place,
     PostureAsked,
-    PublishFill,
-    PublishOrder,
-    PublishPosition,
-    PublishPosture,
-    RaiseAlert,
-    Refuse,
     Restarted,
     SecondPassed,
-    Settlement,
     Taken,
     Unknown,
     VenueAnswer,
+)
+from common.core.order_flow import followed_windows
+from common.core.order_state import (
+    Settlement,
 )
 from common.errors import InvariantBroken
 from common.messages import Outcome
@@ -472,3 +476,31 @@ def test_a_stand_in_is_labelled_to_the_end_and_refused_with_real_money() -> None
     live.state = msgspec.structs.replace(live.state, strategy=with_money)
     assert live.refusal(basis="proxy, not settlement") == "proxy"
     assert kinds([*live.submit()])[0] == "CommitIntent"
+
+
+names = st.sampled_from(["w", "w/up", "w/up/lag", "up/w"])
+strategies = st.sampled_from(["lag", "up/lag", "lag/down/lag"])
+sides: st.SearchStrategy[Outcome] = st.sampled_from(["up", "down"])
+
+
+@example(known=[("w", "up", "up/lag")], window="w/up", outcome="down", strategy="lag")
+@given(st.lists(st.tuples(names, sides, strategies), max_size=4, unique=True), names, sides, strategies)
+def test_entered_is_found_by_name_as_by_looking_at_every_order(
+    known: list[tuple[str, Outcome, str]], window: str, outcome: Outcome, strategy: str
+) -> None:
+    play = Playbook()
+    template = Playbook().opened()
+    template.submit()
+    plain = template.order()
+    orders = {}
+    for held, side, by in known:
+        intent_id = f"{held}/{side}/{by}"
+        state = msgspec.structs.replace(plain.state, window=held, outcome=side, intent_id=intent_id)
+        orders[intent_id] = msgspec.structs.replace(plain, state=state, strategy=by)
+    books = msgspec.structs.replace(play.state.books, orders=orders)
+    play.state = msgspec.structs.replace(play.state, books=books)
+    looked = any((o.state.window, o.strategy) == (window, strategy) for o in orders.values())
+    wish = play.wish(outcome, window=window, strategy=strategy)
+    if wish.intent_id not in orders:
+        code = play.refusal(outcome, window=window, strategy=strategy)
+        assert (code == "already-entered") == looked

@@ -9,39 +9,43 @@ from hypothesis import strategies as st
 
 from common.core.account import account_state, broken_sums, cash_usd6, reservations
 from common.core.holds import shown_posture
-from common.core.order_flow import step
-from common.core.order_state import (
-    Answered,
-    BookSeen,
+from common.core.order_effects import (
     CancelOrder,
     CatchUp,
-    CaughtUp,
     CheckAccount,
     CommitFills,
     CommitIntent,
     CommitTrade,
-    DefiniteNo,
     Effect,
+    LookUp,
+    Place,
+    RaiseAlert,
+    Refuse,
+)
+from common.core.order_events import (
+    Answered,
+    BookSeen,
+    CaughtUp,
+    DefiniteNo,
     ForeignSeen,
     HoldAsked,
     LookedUp,
-    LookUp,
     MarketSeen,
     NewsSeen,
     NotSent,
-    Place,
     PostureAsked,
-    RaiseAlert,
     Redeemed,
-    Refuse,
     Restarted,
     SecondPassed,
-    State,
     Submitted,
     Taken,
     TradeSeen,
     Unknown,
     VenueAnswer,
+)
+from common.core.order_flow import step
+from common.core.order_state import (
+    State,
 )
 from common.core.venue_facts import Absent, Found, OrderNews, Reading, TradeStatus, Unread, VenueTrade
 from common.messages import Outcome
@@ -403,6 +407,19 @@ def test_an_order_that_rests_is_cancelled() -> None:
     assert [type(e) for e in effects if isinstance(e, CancelOrder)] == [CancelOrder]
     play.hear(NewsSeen(news("ended", 0)))
     assert play.status == "killed"
+
+
+def test_an_order_that_rested_ends_by_the_trade_the_venue_names() -> None:
+    """The venue names the trade; what an order of ours that rested had of it has the order in its id."""
+    play = live()
+    play.answer(Taken("live"))
+    made = trade(1, "mined", maker=True, trade_id=f"t-1/{ORDER_ID}")
+    play.hear(TradeSeen(made), NewsSeen(news("matched", 10_000_000, ("t-1", "t-2"))))
+    assert play.status == "working"
+    second = trade(2, "mined", size6=1_000_000, maker=True, trade_id=f"t-2/{ORDER_ID}")
+    play.hear(TradeSeen(second))
+    assert (play.status, play.order().state.filled_size6) == ("partial", 11_000_000)
+    assert play.state.pursuits == {}
 
 
 def test_late_news_never_reopens_what_can_fill_no_more() -> None:

@@ -2,7 +2,10 @@
 
 import pytest
 
-from common.core.order_state import DefiniteNo, Matched
+from common.core.order_events import (
+    DefiniteNo,
+    Matched,
+)
 from common.core.paper_fill import decide, paper_order_id
 from common.messages import BookState, MarketState, OrderState
 from common.units import SECOND

@@ -107,6 +107,7 @@ def test_exposure_counts_positions_and_reservations_and_forgets_the_settled() ->
         by_window={WINDOW: 16_868_000, eth: 6_168_000},
         by_asset={"btc": 16_868_000, "eth": 6_168_000},
         by_direction={"up": 6_168_000, "down": 16_868_000},
+        held=frozenset({(WINDOW, "up"), (WINDOW, "down"), (eth, "down")}),
     )
 
 

@@ -62,6 +62,13 @@ def test_at_wants_the_exact_stamp() -> None:
     assert buffer.at(2 * SECOND + 1) is None
 
 
+def test_the_newest_counts_from_its_stamp_on() -> None:
+    buffer = filled(1, 2)
+    assert buffer.as_of(2 * SECOND - 1) == Observation(SECOND, 10, 1)
+    assert buffer.as_of(2 * SECOND) == buffer.as_of(9 * SECOND) == Observation(2 * SECOND, 20, 2)
+    assert (buffer.at(2 * SECOND), buffer.at(2 * SECOND + 1)) == (20, None)
+
+
 def test_the_mean_leaves_out_its_start_and_takes_its_end() -> None:
     buffer = filled(1, 2, 3, 4, 5)
     assert buffer.mean(2 * SECOND, 4 * SECOND) == Mean(70, 2, 0)
@@ -139,6 +146,8 @@ class NaivePast(RuleBasedStateMachine):
     def agrees_on_the_newest(self) -> None:
         assert len(self.buffer) == len(self.model)
         assert self.buffer.latest() == (self.observation(max(self.model)) if self.model else None)
+        began = self.buffer.unchanged_since(max(self.model)) if self.model else None
+        assert self.buffer.began() == began
 
     def observation(self, at: int) -> Observation:
         value, mono = self.model[at]
@@ -177,6 +186,7 @@ def test_a_run_is_followed_back_only_so_far() -> None:
     found = buffer.unchanged_since(LONGEST_RUN * 3 * SECOND)
     assert found is not None
     assert found.observed_ns == (LONGEST_RUN * 3 - 1 - LONGEST_RUN) * SECOND
+    assert buffer.began() == found
 
 
 def test_the_observation_of_an_instant_has_its_arrival() -> None:

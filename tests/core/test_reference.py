@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from common.core.moment import Moment
 from common.core.passport import Strike, winner
-from common.core.price_buffer import PriceBuffer
-from common.core.reference import OPEN_SEARCH_NS, Reference, reference
+from common.core.price_buffer import Mean, Observation, PriceBuffer
+from common.core.reference import OPEN_SEARCH_NS, Reference, closing_estimate, reference, within_lookback
 from common.core.series import Series
 from common.core.settings import StrategySettings
 from common.messages import MarketState
@@ -325,3 +325,23 @@ def test_every_market_of_a_recorded_day_ends_as_the_venue_says(shared_data: Path
             assert winner(found.base, found.value) == outcome, told["slug"]
             right += 1
     assert (right + abstained, right) >= (292, 279)
+
+
+@given(
+    st.sampled_from([market(), SPOT_WINDOW]),
+    st.integers(0, LENGTH_S),
+    st.integers(1, 60),
+    values,
+    st.booleans(),
+)
+def test_what_is_averaged_counts_within_the_look_back_alone(
+    window: MarketState, second: int, count: int, value: int, beat: bool
+) -> None:
+    """So nothing need be averaged before it: the estimate is the same by whatever was seen."""
+    latest = Observation((START_S + second) * SECOND, value, 0)
+    seen = Mean(count * (value + 7), count, 0)
+    without = closing_estimate(window, latest, Mean(0, 0, 0), beat=beat)
+    if within_lookback(window, latest):
+        assert window.rule == "twap" and second > LENGTH_S - LOOKBACK_S
+    else:
+        assert closing_estimate(window, latest, seen, beat=beat) == without

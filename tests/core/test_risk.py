@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from common.core.moment import Moment
-from common.core.portfolio import Reservation
+from common.core.portfolio import Reservation, exposure
 from common.core.risk import RiskBook, Wish, check, first_failed
 from common.core.settings import RiskLimits
 from common.messages import Outcome, PositionState
@@ -27,7 +27,7 @@ LIMITS = RiskLimits(
 WISH = Wish(window="w1", asset="btc", outcome="up", stake_usd6=10, limit4=6_100, worst_usd6=11)
 BOOK = RiskBook(
     posture="trading",
-    positions=(),
+    open=exposure((), ()),
     reservations=(),
     cash_usd6=10_000,
     day_pnl_usd6=0,
@@ -66,7 +66,8 @@ class Case:
 
 
 def book(**changes: object) -> RiskBook:
-    return msgspec.structs.replace(BOOK, **changes)
+    held = changes.pop("positions", ())
+    return msgspec.structs.replace(BOOK, open=exposure(held, ()), **changes)  # type: ignore[arg-type]
 
 
 # The wish of 11 brings each sum exactly to its limit; what weighs on other limits stays away from them.

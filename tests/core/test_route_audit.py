@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.core.decision_state import AskPosture, PublishAudit, PublishVerdict, SendOrder
 from common.core.moment import Moment
@@ -25,6 +27,7 @@ from common.core.route_audit import (
 from common.messages import Heartbeat, RouteState, RouteView, Tick
 from common.units import E18, SECOND
 from conversation import START_S, Conversation, account, market, posture
+from slow_judgement import slow_disagreement
 
 ORDER = ("chainlink", "polybolt", "rtds")
 LIMIT_PPM = 50
@@ -431,3 +434,22 @@ def test_a_recorded_day_holds_orders_only_in_its_real_silences(shared_data: File
     assert states["agree"] >= 0.96 * sum(states.values()), states
     assert silent > 0
     assert silent <= held_seconds <= silent + HOLD_SECONDS * episodes
+
+
+points = st.lists(
+    st.tuples(st.integers(0, 14), st.sampled_from([60_000, 60_002, 60_100, 60_200])), max_size=8
+)
+
+
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys((*ORDER, "other"), points)),
+    st.sets(st.sampled_from(ORDER)),
+    st.integers(8, 26),
+)
+def test_a_disagreement_is_found_as_by_laying_all_seconds_side_by_side(
+    brought: dict[str, list[tuple[int, int]]], watching: set[str], second: int
+) -> None:
+    routes = {route: held([(at, value * E18, 0.5) for at, value in seen]) for route, seen in brought.items()}
+    live = [route for route in ORDER if route in watching]
+    now = Moment(second * SECOND, second * SECOND)
+    assert disagreement(routes, live, LIMIT_PPM, now) == slow_disagreement(routes, live, LIMIT_PPM, now)

@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 
 from common.core.decision_state import PublishVerdict, SendOrder, State, SubmitAnswered
 from common.core.matching import worst_case_usd6
-from common.core.portfolio import Reservation
+from common.core.portfolio import Reservation, exposure
 from common.core.reference import Reference
 from common.core.risk import RiskBook, Wish, check, first_failed
 from common.core.settings import RiskLimits, StrategySettings
@@ -48,14 +48,15 @@ def reference(move_ppm: int, age_s: float = 0) -> Reference:
 def book(**changes: object) -> RiskBook:
     plain = RiskBook(
         posture="trading",
-        positions=(),
+        open=exposure((), ()),
         reservations=(),
         cash_usd6=1_000 * DOLLAR,
         day_pnl_usd6=0,
         loss_streak=0,
         order_times_ns=(),
     )
-    return msgspec.structs.replace(plain, **changes)
+    held = changes.pop("positions", ())
+    return msgspec.structs.replace(plain, open=exposure(held, ()), **changes)  # type: ignore[arg-type]
 
 
 def test_by_hand() -> None:

@@ -69,7 +69,7 @@ def test_a_snapshot_makes_it_live(keeper: BookKeeper) -> None:
         last_trade4=6000,
         proven_ns=NOW_NS,
     )
-    assert keeper.best(UP) == ("live", 5900, 6100)
+    assert keeper.best(UP) == ("live", (5900, 20_500_000), (6100, 10_000_000))
     assert state(keeper, DOWN).status == "waiting"
 
 
@@ -84,8 +84,8 @@ def test_changes_of_both_tokens_in_one_frame(keeper: BookKeeper) -> None:
         mono_ns=9,
     )
     assert (heard.changed, heard.resync) == ({UP, DOWN}, {})
-    assert keeper.best(UP) == ("live", 5800, 6100)
-    assert keeper.best(DOWN) == ("live", 5900, 6000)
+    assert keeper.best(UP) == ("live", (5800, 100_000_000), (6100, 10_000_000))
+    assert keeper.best(DOWN) == ("live", (5900, 20_500_000), (6000, 4_000_000))
     assert state(keeper).venue_ns == NOW_NS + 1_000_000
     assert state(keeper).data_mono_ns == 9
 
@@ -98,7 +98,7 @@ def test_stated_best_prices_hold_after_the_whole_frame(keeper: BookKeeper) -> No
         keeper, changes(change(UP, "SELL", "0.61", "0", **after), change(UP, "BUY", "0.60", "5", **after))
     )
     assert heard.resync == {}
-    assert keeper.best(UP) == ("live", 6000, 6200)
+    assert keeper.best(UP) == ("live", (6000, 5_000_000), (6200, 300_000_000))
 
 
 def test_a_contradiction_ends_trust_until_a_new_book(keeper: BookKeeper) -> None:
@@ -139,7 +139,7 @@ def test_an_emptied_side_agrees_with_no_price(keeper: BookKeeper) -> None:
     hear(keeper, book(asks=levels(("0.61", "10"))))
     heard = hear(keeper, changes(change(UP, "SELL", "0.61", "0", best_bid="0.59", best_ask="1")))
     assert heard.resync == {}
-    assert keeper.best(UP) == ("live", 5900, None)
+    assert keeper.best(UP) == ("live", (5900, 20_500_000), None)
 
 
 def test_a_contradiction_and_its_cure_in_one_frame_ask_for_nothing(keeper: BookKeeper) -> None:
@@ -235,6 +235,26 @@ def test_following_twice_keeps_the_book_and_dropping_forgets_it(keeper: BookKeep
     assert (status(keeper), state(keeper).data_mono_ns) == ("waiting", 5)
 
 
+def test_windows_of_their_own_are_kept_apart(keeper: BookKeeper) -> None:
+    """What moves one window on says nothing of another, and a window may come back."""
+    other = msgspec.structs.replace(MARKET, window="eth-updown-15m-1", token_up="3", token_down="4")
+    keeper.follow(other, "up", 0)
+    keeper.follow(other, "down", 0)
+    hear(keeper, [book(UP), book(DOWN), book("3")])
+    hear(keeper, changes(change("3", "BUY", "0.57", "1")), 2)
+    moved = changes(change(UP, "BUY", "0.57", "1"), at_ms=NOW_MS + 2)
+    assert hear(keeper, moved, 3 * SECOND).resync == {}
+    assert status(keeper, "3") == "live", "its stamp has not moved on"
+    moved = changes(change("4", "BUY", "0.57", "1"), at_ms=NOW_MS + 2)
+    assert set(hear(keeper, moved, 3 * SECOND).resync) == {"3"}
+    for token in ("3", "4"):
+        keeper.drop(token)
+    hear(keeper, moved, 3 * SECOND)
+    assert keeper.follow(other, "up", 5)
+    hear(keeper, book("3"), 4 * SECOND)
+    assert status(keeper, "3") == "live"
+
+
 def test_a_published_book_is_bounded_and_shows_the_best(keeper: BookKeeper) -> None:
     many = [(f"0.{number:03d}", "1") for number in range(100, 400)]
     hear(keeper, book(bids=levels(*many), asks=[]))
@@ -319,9 +339,13 @@ def test_it_agrees_with_a_naive_model(story: list[tuple[str, Any]]) -> None:
                 for every in models.values():
                     every.trusted = False
         for name, each in models.items():
-            status, best_bid, best_ask = keeper.best(name) or ("", None, None)
-            expected = [None if price is None else price * 1000 for price in each.best()]
-            assert [best_bid, best_ask] == expected
+            found = keeper.best(name)
+            assert found is not None
+            status, *best = found
+            assert best == [
+                None if price is None else (price * 1000, each.sides[side][price])
+                for side, price in zip(("bid", "ask"), each.best(), strict=True)
+            ]
             assert status == each.status()
 
 

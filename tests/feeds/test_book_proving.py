@@ -132,18 +132,29 @@ def test_a_lost_connection_forgets_what_was_missed(keeper: Counted) -> None:
 # --- changes -----------------------------------------------------------------------------------------
 
 
-def test_changes_are_verified_once_their_stamp_moves_on_and_before_anything_newer(
+def test_changes_are_proven_as_soon_as_those_of_their_stamp_are_in(keeper: Counted, venue: Venue) -> None:
+    first, second = venue.batch(NOW_MS + 1, (UP, "BUY", "0.57", "1"), (UP, "BUY", "0.56", "2"))
+    later = SAMPLE_NS + 1
+    assert hear(keeper, first, later).resync == {}
+    assert keeper.counts == {}, "between the frames of one stamp the book is not what the hash says"
+    assert (state(keeper).status, state(keeper).proven_ns) == ("live", NOW_NS)
+    assert hear(keeper, second, later).resync == {}
+    assert keeper.counts == {"proofs.ok": 1}
+    assert state(keeper).proven_ns == state(keeper).venue_ns == NOW_NS + MILLISECOND
+
+
+def test_changes_are_verified_when_their_stamp_moves_on_and_before_anything_newer(
     keeper: Counted, venue: Venue
 ) -> None:
-    first, second = venue.batch(NOW_MS + 1, (UP, "BUY", "0.57", "1"), (UP, "BUY", "0.56", "2"))
-    (third,) = venue.batch(NOW_MS + 2, (UP, "BUY", "0.55", "3"))
+    venue.last_trade = "0.333"  # nobody told us
+    (first,) = venue.batch(NOW_MS + 1, (UP, "BUY", "0.57", "1"))
+    (second,) = venue.batch(NOW_MS + 2, (UP, "BUY", "0.55", "3"))
     later = SAMPLE_NS + 1
-    for frame in (first, second):
-        assert hear(keeper, frame, later).resync == {}
-        assert keeper.counts == {}, "between the frames of one stamp the book is not what the hash says"
-        assert state(keeper).proven_ns == NOW_NS
-    assert hear(keeper, third, later).resync == {}
-    assert keeper.counts == {"proofs.ok": 1}
+    assert hear(keeper, first, later).resync == {}
+    assert keeper.counts == {}, "not searched before the trade's own frame had its time"
+    assert state(keeper).proven_ns == NOW_NS
+    assert hear(keeper, second, later).resync == {}
+    assert keeper.counts == {"proofs.ok": 1, "proofs.searched": 1}
     assert state(keeper).proven_ns == NOW_NS + MILLISECOND
     assert state(keeper).venue_ns == NOW_NS + 2 * MILLISECOND
 
@@ -175,12 +186,32 @@ def test_the_other_token_and_a_trade_move_the_stamp_on_too(keeper: Counted, venu
     assert keeper.counts == {"proofs.ok": 2}, "each before the trade that its hash does not count"
 
 
-def test_a_busy_book_is_verified_once_a_second(keeper: Counted, venue: Venue) -> None:
+def test_the_first_change_after_a_silence_is_proven_with_its_frame(keeper: Counted, venue: Venue) -> None:
+    for number in (1, 2):
+        (frame,) = venue.batch(NOW_MS + number * 60_000, (UP, "BUY", "0.59", str(number)))
+        assert hear(keeper, frame, number * 60 * SECOND) == Heard({UP}, {}, {UP: number * 60 * SECOND})
+        assert state(keeper).proven_ns == state(keeper).venue_ns == NOW_NS + number * 60 * SECOND
+
+
+def test_what_is_not_proven_of_a_busy_book_is_young(keeper: Counted, venue: Venue) -> None:
+    """Whoever holds it to the age of its proof need not ask, whatever the frames of a stamp are."""
+    for number in range(1, 200):
+        batch = venue.batch(
+            NOW_MS + number * 10, (UP, "BUY", "0.57", str(number)), (UP, "BUY", "0.56", str(number))
+        )
+        for frame in batch:
+            hear(keeper, frame, 1 + number * 10 * MILLISECOND)
+            unproven_ns = state(keeper).venue_ns - state(keeper).proven_ns
+            assert 0 <= unproven_ns <= SAMPLE_NS + 10 * MILLISECOND
+    assert keeper.counts == {"proofs.ok": 7}, "two seconds"
+
+
+def test_a_busy_book_is_verified_four_times_a_second(keeper: Counted, venue: Venue) -> None:
     begins = SAMPLE_NS + 1
     for number in range(1, 101):
         (frame,) = venue.batch(NOW_MS + number, (UP, "BUY", "0.57", str(number)))
         hear(keeper, frame, begins + (number - 1) * 25 * MILLISECOND)
-    assert keeper.counts["proofs.ok"] == 3, "one hundred changes in 2.5 s"
+    assert keeper.counts["proofs.ok"] == 10, "one hundred changes in 2.5 s"
     assert not keeper.counts["proofs.failed"]
 
 
@@ -234,6 +265,18 @@ def test_a_trade_is_counted_whenever_its_own_frame_comes(keeper: Counted, venue:
     assert state(keeper).last_trade4 == 6100
 
 
+def test_a_trade_told_after_its_changes_proves_them_at_once(keeper: Counted, venue: Venue) -> None:
+    venue.last_trade = "0.610"
+    frames = venue.batch(NOW_MS + 1, (UP, "SELL", "0.61", "5"), (DOWN, "BUY", "0.39", "5"))
+    for frame in frames:
+        hear(keeper, frame, 2 * SAMPLE_NS)
+    assert keeper.counts == {}
+    trade = one_token("last_trade_price", price="0.61", size="5", timestamp=str(NOW_MS + 1))
+    assert hear(keeper, trade, 2 * SAMPLE_NS).changed == {UP, DOWN}
+    assert state(keeper).proven_ns == state(keeper, DOWN).proven_ns == NOW_NS + MILLISECOND
+    assert keeper.counts == {"proofs.ok": 2}
+
+
 def test_a_trade_printed_ahead_of_the_book_that_counts_it_needs_no_search(
     keeper: Counted, venue: Venue
 ) -> None:
@@ -268,7 +311,7 @@ def test_a_quiet_book_is_verified_without_a_newer_stamp(keeper: Counted, venue: 
     assert keeper.counts == {"proofs.ok": 1}
 
 
-def test_a_quiet_book_is_verified_once_a_second_too(keeper: Counted, venue: Venue) -> None:
+def test_a_quiet_book_is_verified_no_oftener(keeper: Counted, venue: Venue) -> None:
     (frame,) = venue.batch(NOW_MS + 1, (UP, "BUY", "0.57", "1"))
     hear(keeper, frame, 2)
     assert keeper.settle(SAMPLE_NS) == Heard()

@@ -295,6 +295,81 @@ def test_a_mutilated_frame_is_read_or_refused(frame: str) -> None:
     _read_or_refused(frame.encode("utf-8", "surrogatepass"))
 
 
+# --- the quick way -----------------------------------------------------------------------------------
+
+CHANGES = [
+    text(changes(*entries))
+    for entries in (
+        [change(UP, "BUY", "0.59", "0", best_bid="0.58", best_ask="0.61")],
+        [change(UP, "SELL", "0.6", "1.5"), change(DOWN, "BUY", "0.4", "1.5", best_bid="", best_ask="1")],
+        [change(UP, "BUY", "0.5", "1") | {"fee": {"deep": [1, None, "x"]}}],
+        [],
+    )
+]
+
+
+def _said(frame: str) -> tuple[MarketEvent, ...] | str:
+    try:
+        return parse_frame(frame)
+    except FrameRefused as refusal:
+        return refusal.reason
+
+
+@given(mutilated(CHANGES))
+def test_a_price_change_alone_says_what_it_says_in_a_list(frame: str) -> None:
+    """Alone it may be read the quick way, in a list it never is."""
+    try:
+        document = json.loads(frame)
+    except (ValueError, RecursionError):
+        assert _said(frame) in ("not-json", (Quiet("empty"),))
+        return
+    if not isinstance(document, list):
+        assert _said(frame) == _said(f"[{frame}]")
+
+
+PLAIN = changes(change(UP, "BUY", "0.5", "1"))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        changes(change(UP, "BUY", "0.5", "1"), change(DOWN, "buy", "0.5", "1")),
+        changes(change("", "BUY", "0.5", "1")),
+        changes(change(UP, "BUY", "1", "1")),
+        changes(change(UP, "BUY", "half", "1")),
+        changes(change(UP, "BUY", "0.5", "-1")),
+        changes(change(UP, "BUY", "0.5", "1", best_bid="1.1")),
+        changes(change(UP, "BUY", "0.5", "1", best_ask=0.5)),
+        changes(change(UP, "BUY", "0.5", "1", hash=None)),
+        PLAIN | {"market": ""},
+        PLAIN | {"market": "\ud800"},
+        PLAIN | {"timestamp": "-1"},
+        PLAIN | {"timestamp": 1},
+        PLAIN | {"price_changes": {}},
+        PLAIN | {"event_type": "book"},
+        PLAIN | {"more": float("nan")},
+    ],
+)
+@pytest.mark.parametrize("escaped", [True, False])
+def test_whatever_is_odd_in_a_price_change_is_looked_at_closely(odd: dict[str, Any], escaped: bool) -> None:
+    frame = json.dumps(odd, ensure_ascii=escaped)
+    assert _said(frame) == _said(f"[{frame}]")
+
+
+def test_a_price_change_with_more_in_it_than_can_be_read_is_refused() -> None:
+    frame = text(PLAIN).replace("{", '{"more": ' + "[" * 100_000 + "]" * 100_000 + ", ", 1)
+    assert _said(frame) == "not-json"
+
+
+@pytest.mark.parametrize("frame", CHANGES)
+def test_a_price_change_without_anything_odd_is_read_the_quick_way(
+    frame: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = parse_frame(f"[{frame}]")
+    monkeypatch.setattr(clob_market, "_event", None)
+    assert parse_frame(frame) == parse_frame(frame.encode()) == expected
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(frame: bytes) -> None:
     _read_or_refused(frame)

@@ -1,19 +1,20 @@
 """RTDS frames: every trap of the wire is told apart, and nothing but FrameRefused ever comes out."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import FrameRefused
 from common.feeds.oracle import rtds
 from common.feeds.oracle.price_fields import Control
-from common.feeds.oracle.rtds import parse_frame, subscriptions
+from common.feeds.oracle.rtds import made_up, parse_any, parse_frame, subscriptions
 from common.messages import Tick
 from common.units import E18, MILLISECOND, SECOND
 from tests.feeds.wire import E18_BTC, NOW_MS, NOW_NS, backfill, mutilated, text, update
@@ -247,6 +248,112 @@ def _read_or_refused(frame: str | bytes, recv_ns: int | None) -> None:
             msgspec.msgpack.encode(item)
 
 
+# --- the prompt reader ---------------------------------------------------------------------------------
+
+EVERYDAY = [
+    update(),
+    update(TWAP60, symbol="eth/usd", window_s=60),
+    update("crypto_prices_twap_thirty", symbol="sol/usd"),
+    update("crypto_prices", symbol="btcusdt", full_accuracy_value="79639.79582976"),
+    json.loads(made_up(NOW_MS)),
+]
+ODD_NUMBERS = (
+    *("1", "0", "-5", "1e22", "1E400", "79639.8", "79600", "79560.16", "79719.43", "7.96397958297635e4"),
+    *(
+        "NaN",
+        "true",
+        "null",
+        "[]",
+        '"79639.8"',
+        "79639." + "7958297635" * 7,
+        "01",
+        "1_0",
+        "[" * 5_000,
+        "1e-18",
+    ),
+    *(str(NOW_MS), f"{NOW_MS}.0", str(NOW_MS + 5_000), str(NOW_MS + 5_001), str(10**30), "60", "60.0", "30"),
+)
+ODD_TEXTS = (
+    *(
+        '"79639.8"',
+        '"00079639795829763498573824"',
+        '"5"',
+        '"x"',
+        '""',
+        '"\\ud800"',
+        '"\\u0062tc/usd"',
+        '"BTC/USD"',
+    ),
+    *('"crypto_prices"', '"btcusdt"', '"ethusdt"', '"update"', '"subscribe"', f'"{"9" * 61}"', '"79639.79"'),
+)
+_FIELD = r'"([a-z_0-9]+)":("[^"]*"|[^,{}]+)'
+
+
+def meaning(reader: Callable[[str, int | None], object], frame: str, recv_ns: int | None) -> object:
+    try:
+        return reader(frame, recv_ns)
+    except FrameRefused as refusal:
+        return refusal.reason, refusal.detail
+
+
+@st.composite
+def odd_frames(draw: st.DrawFn) -> str:
+    """An everyday update with a few fields odd, missing, twice or new."""
+    frame = json.dumps(draw(st.sampled_from(EVERYDAY)), separators=(",", ":"))
+    for _ in range(draw(st.integers(0, 3))):
+        fields = list(re.finditer(_FIELD, frame))
+        if not fields:
+            break
+        field = draw(st.sampled_from(fields))
+        name = draw(st.sampled_from((field[1], field[1], "window_s", "value", "more")))
+        odd = f'"{name}":{draw(st.sampled_from(ODD_NUMBERS + ODD_TEXTS))}'
+        new = draw(st.sampled_from((odd, odd, f"{field[0]},{odd}", "", f" {field[0]}\n")))
+        frame = frame[: field.start()] + new + frame[field.end() :]
+    return frame
+
+
+@settings(max_examples=400)
+@given(odd_frames(), st.sampled_from([None, NOW_NS]))
+def test_the_prompt_reader_never_differs_from_the_tolerant_one(frame: str, recv_ns: int | None) -> None:
+    assert meaning(parse_frame, frame, recv_ns) == meaning(parse_any, frame, recv_ns)
+
+
+@given(mutilated(SAMPLES), st.sampled_from([None, NOW_NS]))
+def test_nor_does_it_on_a_mutilated_frame(frame: str, recv_ns: int | None) -> None:
+    assert meaning(parse_frame, frame, recv_ns) == meaning(parse_any, frame, recv_ns)
+
+
+@given(st.integers(1, 10**27 + 10), st.sampled_from([1.0, 1.0009, 1.0011, 0.9991, 0.9989]))
+def test_nor_on_any_price(value: int, off: float) -> None:
+    frame = text(update(full_accuracy_value=str(value), value=value / E18 * off))
+    assert meaning(parse_frame, frame, NOW_NS) == meaning(parse_any, frame, NOW_NS)
+
+
+@pytest.mark.parametrize(
+    ("exact", "shown"),
+    [
+        (E18_BTC, "79639." + "7958297635" * 6),
+        (E18_BTC, "[" * 5_000),
+        (E18_BTC, "[" * 5_000 + "]" * 5_000),
+        (E18_BTC, "79639.7958297635" + " " * rtds.MAX_FRAME_BYTES),
+        ("7", "6.9999e-18"),
+        ("1" + "0" * 27, "1000000000"),
+        ("1" + "0" * 27, "999999999.99"),
+        ("0", "0"),
+    ],
+)
+def test_nor_at_the_edges(exact: str, shown: str) -> None:
+    frame = text(update(full_accuracy_value=exact)).replace("79639.7958297635", shown)
+    assert meaning(parse_frame, frame, NOW_NS) == meaning(parse_any, frame, NOW_NS)
+
+
+@pytest.mark.parametrize("frame", EVERYDAY)
+def test_an_everyday_update_is_read_promptly(frame: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = parse_any(text(frame), NOW_NS)
+    monkeypatch.setattr(rtds, "parse_any", None)
+    assert parse_frame(text(frame), NOW_NS) == expected
+
+
 # --- recorded frames ---------------------------------------------------------------------------------
 
 
@@ -287,6 +394,15 @@ def test_recorded_updates(recorded: Callable[[str], list[str]]) -> None:
     ]
     assert len(older) == 23
     assert {tick.asset for tick in older} == {"btc", "eth", "sol", "xrp"}
+
+
+def test_recorded_updates_are_read_promptly(
+    recorded: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = recorded("updates_2026-09-05.jsonl") + recorded("updates_2026-02-23_btc_eth_sol_xrp.jsonl")
+    expected = [parse_any(frame, None) for frame in frames]
+    monkeypatch.setattr(rtds, "parse_any", None)
+    assert [parse_frame(frame, None) for frame in frames] == expected
 
 
 def test_recorded_kinds(recorded: Callable[[str], list[str]]) -> None:

@@ -12,7 +12,11 @@ import pytest
 import structlog
 from websockets.asyncio.server import ServerConnection, serve
 
-from common.core.order_state import ForeignSeen, NewsSeen, TradeSeen
+from common.core.order_events import (
+    ForeignSeen,
+    NewsSeen,
+    TradeSeen,
+)
 from common.errors import FeedRefused, FrameRefused
 from common.feeds.account.user_channel import AccountEvent, hear, user_link
 from common.feeds.backoff import Backoff

@@ -35,9 +35,11 @@ from common.messages import (
     Submit,
     TakeSnapshot,
 )
-from common.runtime.bus import Publisher, Subscriber
-from common.runtime.calls import Responder, call
+from common.runtime.calls import call
 from common.runtime.clock import SystemClock
+from common.runtime.publisher import Publisher
+from common.runtime.responder import Responder
+from common.runtime.subscriber import Subscriber
 
 ROOT = Path(__file__).resolve().parents[2]
 SECOND = 1_000_000_000
@@ -215,7 +217,10 @@ class Stage:
             try:
                 answer = await self.ask(self.wish(name), timeout_s=0.3)
             except (CallTimedOut, CallRefused) as error:
-                assert time.monotonic() < deadline, error
+                assert time.monotonic() < deadline, (
+                    error,
+                    (self.state_dir / "executor.log").read_text()[-3000:],
+                )
                 self.publish_book(name)
                 await asyncio.sleep(0.02)
                 continue

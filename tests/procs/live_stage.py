@@ -170,6 +170,7 @@ class LiveStage:
         assert self.on.publisher is not None
         spec = self.specs[name]
         asks = self.venue.world.by_token[spec.token_up].books[spec.token_up].asks
+        now_ns = self.on.clock.wall_ns()
         book = BookState(
             token=spec.token_up,
             window=name,
@@ -178,8 +179,9 @@ class LiveStage:
             bids=((4_900, 100_000_000),),
             asks=tuple((price4_exact(price), size6_floor(size)) for price, size in reversed(asks)),
             tick4=100,
-            venue_ns=self.on.clock.wall_ns(),
+            venue_ns=now_ns,
             data_mono_ns=self.on.clock.mono_ns(),
+            proven_ns=now_ns,
         )
         self.on.publisher.publish(f"book.{book.token}", book, keep=True)
 

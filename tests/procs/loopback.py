@@ -40,10 +40,10 @@ from common.messages import (
     Why,
     WhyReport,
 )
-from common.runtime.bus import Subscriber
 from common.runtime.calls import call_all
 from common.runtime.clock import SystemClock
 from common.runtime.endpoints import ROLES
+from common.runtime.subscriber import Subscriber
 from common.units import SECOND
 from procs.cli.demo_config import Plan, generated_plan, write_files
 

@@ -16,9 +16,9 @@ import pytest
 import zmq.asyncio
 
 from common.messages import BookProof, BookState, ProveBook, Status, StatusReport
-from common.runtime.bus import Subscriber
 from common.runtime.calls import call
 from common.runtime.clock import SystemClock
+from common.runtime.subscriber import Subscriber
 from common.sim.naming import resolution_source
 from common.sim.script import BookSet, Listed
 from executor_stage import ROOT, until

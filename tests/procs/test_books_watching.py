@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from common.runtime.config import Config
 from common.runtime.paths import Paths
 from common.runtime.shell import Age
 from common.units import MILLISECOND, SECOND
-from procs.books import Watcher
+from procs.books import DEEPER_NS, Watcher
 from tests.feeds.kept import market
 from tests.feeds.wire import DOWN, NOW_MS, UP, book, change, changes, hashed, levels, text
 
@@ -118,6 +120,7 @@ class Set:
     def hear(self, frame: object, after_ns: int = 0) -> None:
         self.process.clock.added_ns += after_ns
         self.watcher._on_frame(text(frame), 1, self.process.clock.mono_ns())
+        self.watcher.publish_news()
 
     def state(self) -> BookState:
         found = self.watcher.keeper.state(UP)
@@ -214,6 +217,7 @@ def test_a_wrong_book_is_noticed_when_nothing_follows(at: Set) -> None:
 async def one_flush(watcher: Watcher) -> None:
     task = asyncio.ensure_future(watcher.flush())
     await asyncio.sleep(0.12)
+    assert not task.done()
     task.cancel()
 
 
@@ -222,6 +226,96 @@ def test_a_window_that_is_left_leaves_nothing_in_the_status(at: Set) -> None:
     asyncio.run(at.watcher._follow_books())
     assert at.watcher.keeper.tokens() == []
     assert at.process.facts == {}
+
+
+async def test_a_lost_connection_is_published_at_once(at: Set) -> None:
+    at.process.publisher.published.clear()
+    at.watcher._on_link(False, "the connection broke")
+    assert sorted((one.token, one.status) for one in at.process.publisher.published) == [
+        (UP, "waiting"),
+        (DOWN, "waiting"),
+    ]
+
+
+# --- what is published when ---------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def telling(watcher: Watcher) -> AsyncIterator[None]:
+    """The tasks of the process that publish."""
+    tasks = [asyncio.ensure_future(work) for work in (watcher.tell(), watcher.flush())]
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+@pytest.mark.parametrize(("price", "size"), [("0.60", "3"), ("0.59", "7"), ("0.59", "0")])
+async def test_a_change_of_the_best_level_is_published_at_once(at: Set, price: str, size: str) -> None:
+    published = at.process.publisher.published
+    published.clear()
+    async with telling(at.watcher):
+        frame = changes(change(UP, "BUY", price, size))
+        at.watcher._on_frame(text(frame), 1, at.process.clock.mono_ns())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert [one.token for one in published] == [UP]
+        assert at.watcher.dirty == set()
+
+
+async def test_of_frames_at_hand_only_what_they_came_to_is_published(at: Set) -> None:
+    published = at.process.publisher.published
+    published.clear()
+    async with telling(at.watcher):
+        for number in range(1, 51):
+            for token in (UP, DOWN):
+                frame = changes(change(token, "BUY", "0.59", str(number)), at_ms=NOW_MS + number)
+                at.watcher._on_frame(text(frame), 1, at.process.clock.mono_ns())
+        await asyncio.sleep(0.01)
+        assert sorted((one.token, one.bids[0]) for one in published) == [
+            (UP, (5_900, 50_000_000)),
+            (DOWN, (5_900, 50_000_000)),
+        ]
+
+
+def test_doubt_waits_for_no_other_frame(at: Set) -> None:
+    at.watcher._on_frame(text(WRONG), 1, at.process.clock.mono_ns())
+    assert at.process.publisher.published[-1].status == "resync"
+
+
+async def test_what_lies_deeper_waits_for_its_turn_and_delays_nothing(at: Set) -> None:
+    published = at.process.publisher.published
+    async with telling(at.watcher):
+        await asyncio.sleep(0.06)
+        began = time.monotonic_ns()
+        sizes = iter(range(1, 10**6))
+        told: list[tuple[int, int]] = []
+        published.clear()
+        while time.monotonic_ns() - began < 800 * MILLISECOND:
+            frame = changes(change(UP, "BUY", "0.58", str(next(sizes))))
+            at.watcher._on_frame(text(frame), 1, at.process.clock.mono_ns())
+            await asyncio.sleep(0.01)
+            told += [(time.monotonic_ns(), len(published))] if len(published) > len(told) else []
+        gaps = [after - before for (before, _), (after, _) in pairwise(told)]
+        assert 2 <= len(published) <= 3
+        assert all(gap + 20 * MILLISECOND >= DEEPER_NS for gap in gaps)
+        published.clear()
+        at.watcher._on_frame(text(changes(change(UP, "BUY", "0.59", "1"))), 1, at.process.clock.mono_ns())
+        await asyncio.sleep(0.01)
+        (one,) = published
+        assert one.bids == ((5_900, 1_000_000), (5_800, (next(sizes) - 1) * 1_000_000)), "with what was due"
+        assert at.watcher.dirty == set()
+
+
+async def test_a_token_that_was_left_meanwhile_is_not_published(at: Set) -> None:
+    """A look-up takes a while, and windows end."""
+    await at.watcher._follow_books()
+    at.process.publisher.published.clear()
+    at.watcher._forgive(UP)
+    await one_flush(at.watcher)
+    assert at.process.publisher.published == []
 
 
 # --- questions for proof -----------------------------------------------------------------------------

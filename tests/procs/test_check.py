@@ -12,6 +12,7 @@ import pytest
 
 from common.errors import ConfigError
 from common.messages import ChecksReport, ReadChecks
+from common.runtime import credentials
 from common.runtime.clock import SystemClock
 from common.runtime.config import load_config
 from common.runtime.paths import make_paths
@@ -81,6 +82,28 @@ def test_everything_is_well_and_each_fault_has_its_own_check(monkeypatch: pytest
     asyncio.run(play())
 
 
+def test_a_venue_that_lists_nothing_is_a_worry_and_the_key_is_read_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, read = credentials.private_bytes, []
+
+    def private_bytes(file: Path) -> bytes | None:
+        read.append(file.name)
+        return real(file)
+
+    monkeypatch.setattr(credentials, "private_bytes", private_bytes)
+
+    async def play() -> None:
+        async with live_stage() as live:
+            assert (await found(live))["book"] == ("warning", "no window is listed at present")
+            assert read.count("trading.json") == 1
+            live.faults({"kind": "http", "family": "gamma", "status": 500})
+            state, text = (await found(live))["book"]
+            assert (state, "the windows cannot be listed" in text) == ("failed", True), text
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize(
     "body", ['{"blocked": true}', "{}", "[]", '{"blocked": null}', '{"blocked": "false"}', "no"]
 )
@@ -108,7 +131,11 @@ def test_a_check_that_fails_while_trading_stops_new_orders_and_lifts_itself() ->
     async def play() -> None:
         async with live_stage() as live:
             live.start()
-            await live.on.report()
+            await live.on.wait_report(lambda told: told.posture.posture == "trading")
+            early = await live.on.ask(ReadChecks(), timeout_s=8)
+            assert isinstance(early, ChecksReport)
+            (book,) = [one for one in early.results if one.name == "book"]
+            assert (book.state, book.text) == ("warning", "no window is listed at present")
             live.open_window("w1")
             await until_accepted(live, "w1")
             await live.on.wait_report(lambda told: told.orders and told.orders[0].status != "working")

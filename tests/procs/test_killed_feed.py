@@ -22,8 +22,8 @@ import pytest
 import zmq.asyncio
 
 from common.messages import Envelope, Tick
-from common.runtime.bus import Subscriber
 from common.runtime.clock import SystemClock
+from common.runtime.subscriber import Subscriber
 from common.runtime.supervisor import UNREACHABLE, process_table, rpc
 from procs.cli.stack import ROOT, supervisor_environment
 from procs.sentinel import POLL_S

@@ -52,29 +52,28 @@ _EXIT = "import os\nWINDOW = {window!r}\n"
 CRASHES = {
     "before the journal": """
 from common.store.journal import Journal
-real = Journal.commit
-def commit(self, *commits):
-    for one in commits:
-        if type(one).__name__ == "CommitIntent" and one.order.state.window == WINDOW:
-            os._exit(9)
-    return real(self, *commits)
-Journal.commit = commit
+real = Journal.write_ahead
+def write_ahead(self, commit):
+    if commit.order.state.window == WINDOW:
+        os._exit(9)
+    return real(self, commit)
+Journal.write_ahead = write_ahead
 """,
     "journalled, not sent": """
 import common.venue.live_orders as live
 real = live.LiveVenue.place
-async def place(self, order, market):
+def place(self, order, market):
     if order.state.window == WINDOW:
         os._exit(9)
-    return await real(self, order, market)
+    return real(self, order, market)
 live.LiveVenue.place = place
 """,
     "sent, not answered": """
 import common.venue.live_orders as live, common.venue.clob.order_line as line
 real, write, now = live.LiveVenue.place, line._Line.send, []
-async def place(self, order, market):
+def place(self, order, market):
     now.append(order.state.window)
-    return await real(self, order, market)
+    return real(self, order, market)
 def send(self, request):
     waiting = write(self, request)
     if request.startswith(b"POST") and WINDOW in now:

@@ -12,9 +12,10 @@ from pathlib import Path
 import zmq.asyncio
 
 from common.messages import Envelope, PostureState, TakeSnapshot, Tick
-from common.runtime.bus import Publisher, Subscriber
-from common.runtime.calls import Responder
 from common.runtime.clock import SystemClock
+from common.runtime.publisher import Publisher
+from common.runtime.responder import Responder
+from common.runtime.subscriber import Subscriber
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 10.0

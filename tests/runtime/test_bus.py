@@ -1,6 +1,7 @@
 """The bus over real ipc sockets: nothing is lost unseen, and what was lost is repaired."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import msgspec
@@ -8,12 +9,15 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from common.messages import SCHEMA, Envelope, Snapshot, TakeSnapshot
-from common.runtime.bus import MAX_MESSAGE_BYTES, Publisher, Subscriber
-from common.runtime.calls import Responder
+from common.errors import InvariantBroken
+from common.messages import SCHEMA, Envelope, Snapshot, TakeSnapshot, Tick
 from common.runtime.clock import SystemClock
 from common.runtime.endpoints import publish_endpoint
-from tests.runtime.peers import context, kill, peer, posture, pulse, receive_until, start, tick
+from common.runtime.publisher import Publisher
+from common.runtime.responder import Responder
+from common.runtime.sockets import is_readable
+from common.runtime.subscriber import MAX_MESSAGE_BYTES, Subscriber
+from tests.runtime.peers import Peer, context, kill, peer, posture, pulse, receive_until, start, tick
 
 PUBLISHER = """
 import asyncio, sys
@@ -59,11 +63,12 @@ def test_what_fell_between_snapshot_and_subscription_is_asked_for_again(run_dir:
             history: list[Envelope] = [one.publisher.publish("tick.btc", tick(1))]
             one.publisher.extra_state = lambda: history
             subscriber = Subscriber(ctx, run_dir, "strategist", ["books"], SystemClock())
-            plain = subscriber._plain
-            plain.unsubscribe(b"")
+            plain = subscriber._others
+            assert plain is not None
+            plain.unsubscribe(b"t")
             await receive_until(subscriber, lambda heard: len(heard) == 1)
             history += [one.publisher.publish("tick.btc", tick(number)) for number in (2, 3)]
-            plain.subscribe(b"")
+            plain.subscribe(b"t")
             async with pulse(lambda: history.append(one.publisher.publish("tick.btc", tick(9)))):
                 heard = await receive_until(
                     subscriber, lambda heard: {2, 3} <= {e.seq for e in heard} and not subscriber.unsynced()
@@ -306,5 +311,105 @@ def test_skipped_numbers_are_counted_exactly_and_unsynced_until_repaired(run_dir
             assert (count.first_seq, count.last_seq) == (1, 8)
             socket.close()
             subscriber.close()
+
+    asyncio.run(play())
+
+
+def test_urgent_sources_are_read_before_every_message_of_the_others(run_dir: Path) -> None:
+    """Books queue up; ticks that come meanwhile do not wait for them."""
+
+    async def play() -> None:
+        async with (
+            context() as ctx,
+            peer(ctx, run_dir, "books") as books,
+            peer(ctx, run_dir, "executor") as one,
+        ):
+            subscriber = Subscriber(
+                ctx, run_dir, "strategist", ["books", "executor"], SystemClock(), urgent=["executor"]
+            )
+            await subscribed(subscriber, books, one)
+            heard: list[str] = []
+
+            def deliver(envelopes: list[Envelope]) -> None:
+                heard.extend(envelope.source for envelope in envelopes)
+                if len(heard) == 5:
+                    one.publisher.publish("tick.btc", tick(9))
+                    # Until it is in our own process: the other messages are there already.
+                    deadline = time.monotonic() + 5
+                    urgent = subscriber._urgent
+                    assert urgent is not None
+                    while not is_readable(urgent):
+                        assert time.monotonic() < deadline
+
+            for number in range(100):
+                books.publisher.publish("tick.btc", tick(number + 10))
+            others = subscriber._others
+            assert others is not None
+            async with asyncio.timeout(5):
+                while not is_readable(others):
+                    await asyncio.sleep(0.001)
+            await asyncio.sleep(0.05)
+            async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+                attending = tasks.create_task(subscriber.attend(deliver))
+                while len(heard) < 101:
+                    await asyncio.sleep(0.001)
+                attending.cancel()
+            assert heard.index("executor") == 5
+            subscriber.close()
+
+    asyncio.run(play())
+
+
+async def subscribed(subscriber: Subscriber, *peers: Peer) -> None:
+    """Until a message of each comes by itself; then nothing is left unread."""
+    for number, one in enumerate(peers):
+        async with pulse(lambda one=one: one.publisher.publish("posture.a", posture(1), keep=True)):
+            await receive_until(
+                subscriber, lambda heard, one=one: any(e.source == one.publisher.role for e in heard)
+            )
+        one.publisher.publish("posture.z", posture(number), keep=True)
+        await receive_until(subscriber, lambda heard: any(e.topic == "posture.z" for e in heard))
+
+
+def test_what_the_hearer_raises_ends_the_hearing(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "books") as one:
+            subscriber = Subscriber(ctx, run_dir, "strategist", ["books"], SystemClock())
+
+            def deliver(_envelopes: list[Envelope]) -> None:
+                raise InvariantBroken("broken")
+
+            one.publisher.publish("posture.a", posture(1), keep=True)
+            with pytest.raises(InvariantBroken):
+                async with asyncio.timeout(5):
+                    await subscriber.attend(deliver)
+            subscriber.close()
+
+    asyncio.run(play())
+
+
+def test_a_rehearsal_reaches_only_who_wants_it_and_counts_for_nothing(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "books") as one:
+            warm = Subscriber(ctx, run_dir, "strategist", ["books"], SystemClock(), urgent=["books"])
+            cold = Subscriber(ctx, run_dir, "recorder", ["books"], SystemClock())
+            await subscribed(cold, one)
+            heard: list[Envelope] = []
+            rehearsed: list[Envelope] = []
+            async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+                attending = tasks.create_task(warm.attend(heard.extend, rehearsed.append))
+                while not rehearsed:
+                    one.publisher.rehearse(tick(7))
+                    await asyncio.sleep(0.005)
+                attending.cancel()
+            assert rehearsed[0].body == tick(7)
+            assert not any(isinstance(envelope.body, Tick) for envelope in heard)
+            seq = one.publisher.seq
+            one.publisher.publish("tick.btc", tick(8))
+            assert [e.body for e in await cold.receive()] == [tick(8)]
+            assert one.publisher.seq == seq + 1
+            assert cold.counts()[0].missed == warm.counts()[0].missed == 0
+            warm.close()
+            cold.close()
 
     asyncio.run(play())

@@ -9,27 +9,34 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from common.errors import CallRefused, CallTimedOut
+from common.errors import CallRefused, CallTimedOut, InvariantBroken
 from common.messages import (
     SCHEMA,
     Accepted,
     Answer,
     Command,
     Refused,
+    Rehearse,
     Reply,
     Request,
     SetPosture,
     Status,
+    Submit,
     TakeSnapshot,
     Why,
 )
-from common.runtime.calls import Responder, call, call_all
+from common.runtime.calls import Caller, call, call_all
 from common.runtime.clock import SystemClock
 from common.runtime.endpoints import answer_endpoint
+from common.runtime.responder import Handler, Responder
 from tests.runtime.peers import context, peer
 
 WISH = SetPosture(posture="paused", reason="test", who="test")
 CLOCK = SystemClock()
+SUBMIT = Submit(
+    intent_id="w/up/lag", window="w", asset="btc", token="1", outcome="up", strategy="lag", limit4=6_100,
+    stake_usd6=10_000_000, decided_ns=0, decided_mono_ns=0, cause="",
+)  # fmt: skip
 
 
 class Counted:
@@ -281,3 +288,125 @@ def test_a_newer_schema_is_refused_and_nothing_is_done(run_dir: Path) -> None:
             assert (reply.id, reply.body.code, handler.acted) == ("a", "schema", 0)
 
     asyncio.run(play())
+
+
+async def asked(caller: Caller, request_id: str, timeout_ns: int = 2_000_000_000) -> Answer:
+    return await caller.ask(WISH, request_id=request_id, timeout_ns=timeout_ns)
+
+
+async def reached(caller: Caller) -> None:
+    """Until the other end is connected: nothing is queued for one that is not."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await caller.ask(Status(), request_id="reach", timeout_ns=100_000_000)
+            except CallTimedOut:
+                await asyncio.sleep(0.01)
+            except CallRefused:
+                return
+
+
+def test_a_standing_connection_sends_before_it_returns_and_tells_answers_apart(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            handler = Counted()
+            one.responder.on(SetPosture, handler)
+            caller = Caller(ctx, run_dir, "executor", "strategist", CLOCK)
+            await reached(caller)
+            first = caller.ask(WISH, request_id="a")
+            second = caller.ask(WISH, request_id="b")
+            assert [await second, await first] == [Accepted(text="2"), Accepted(text="1")]
+            assert await asked(caller, "a") == Accepted(text="1"), "a repeated id is answered from memory"
+            assert handler.acted == 2
+            one.responder.on(SetPosture, refusing)
+            with pytest.raises(CallRefused, match="no"):
+                await asked(caller, "c")
+            caller.close()
+            caller.close()
+
+    asyncio.run(play())
+
+
+def refusing(_command: Command, _request: Request) -> Answer:
+    raise CallRefused("no", "no")
+
+
+def test_a_standing_connection_to_nobody_says_so_at_once_and_queues_nothing(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx:
+            caller = Caller(ctx, run_dir, "executor", "strategist", CLOCK)
+            began = time.monotonic()
+            with pytest.raises(CallTimedOut, match="not there"):
+                await asked(caller, "a")
+            assert time.monotonic() - began < 1
+            async with peer(ctx, run_dir, "executor") as one:
+                handler = Counted()
+                one.responder.on(SetPosture, handler)
+                await reached(caller)
+                assert await asked(caller, "b") == Accepted(text="1")
+            caller.close()
+
+    asyncio.run(play())
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            slow = asyncio.Event()
+
+            async def first_slowly(_command: Command, request: Request) -> Answer:
+                if request.id == "a":
+                    await slow.wait()
+                return Accepted(text=request.id)
+
+            one.responder.on(SetPosture, first_slowly)
+            caller = Caller(ctx, run_dir, "executor", "strategist", CLOCK)
+            await reached(caller)
+            with pytest.raises(CallTimedOut, match="within"):
+                await asked(caller, "a", timeout_ns=100_000_000)
+            slow.set()
+            assert await asked(caller, "b") == Accepted(text="b")
+            caller.close()
+
+    asyncio.run(play())
+
+
+def test_a_rehearsal_is_handled_and_remembered_by_nobody(run_dir: Path) -> None:
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            handler = Counted()
+            one.responder.on(Rehearse, handler)
+            one.responder.on(SetPosture, Counted())
+            caller = Caller(ctx, run_dir, "executor", "strategist", CLOCK)
+            await reached(caller)
+            for _ in range(3):
+                caller.rehearse(Rehearse(SUBMIT))
+            assert await asked(caller, "b") == Accepted(text="1")
+            assert handler.acted == 3
+            caller.close()
+
+    asyncio.run(play())
+
+
+def test_what_a_handler_raises_ends_the_answering(run_dir: Path) -> None:
+    """A process with broken invariants must end, not go on answering."""
+
+    def breaking(_command: Command, _request: Request) -> Answer:
+        raise InvariantBroken("broken")
+
+    async def breaking_later(_command: Command, _request: Request) -> Answer:
+        await asyncio.sleep(0)
+        raise InvariantBroken("broken")
+
+    async def play(handler: Handler) -> None:
+        async with context() as ctx:
+            responder = Responder(ctx, run_dir, "executor", CLOCK)
+            responder.on(SetPosture, handler)
+            running = asyncio.ensure_future(responder.run())
+            with pytest.raises(CallTimedOut):
+                await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK, timeout_ns=200_000_000)
+            with pytest.raises(InvariantBroken):
+                await running
+
+    for handler in (breaking, breaking_later):
+        asyncio.run(play(handler))

@@ -238,9 +238,9 @@ def test_it_beats_and_answers(child: Children, run_dir: Path) -> None:
     import asyncio
 
     from common.messages import Heartbeat, Status, StatusReport
-    from common.runtime.bus import Subscriber
     from common.runtime.calls import call
     from common.runtime.clock import SystemClock
+    from common.runtime.subscriber import Subscriber
     from tests.runtime.peers import context, receive_until
 
     process = child(WAITING)

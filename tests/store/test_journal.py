@@ -1,7 +1,6 @@
 """The journal keeps everything, twice nothing, and says in one line what is wrong."""
 
 import contextlib
-import os
 import sqlite3
 import stat
 import subprocess
@@ -13,12 +12,14 @@ import msgspec
 import pytest
 
 from common.core import ledger
-from common.core.order_state import (
+from common.core.order_effects import (
     CommitEnd,
     CommitFills,
     CommitIntent,
     CommitPosture,
     CommitSettlement,
+)
+from common.core.order_state import (
     Order,
     Settlement,
 )
@@ -26,6 +27,7 @@ from common.core.portfolio import PositionKey, apply_fill, settle
 from common.errors import DependencyMissing, InvariantBroken
 from common.messages import Accepted, Fill, OrderState, PositionState, PostureState
 from common.store import journal_schema
+from common.store.intents import Intents
 from common.store.journal import Journal, open_journal
 
 WINDOW = "btc-updown-15m-1900000000"
@@ -105,14 +107,13 @@ def journal(path: Path) -> Iterator[Journal]:
 
 
 def reopened(journal: Journal) -> Journal:
-    journal._connection.close()
-    os.close(journal._lock)
+    journal.close()
     journal.__init__(journal.path, *_parts(open_journal(journal.path, now_wall_ns=0)))  # type: ignore[misc]
     return journal
 
 
-def _parts(journal: Journal) -> tuple[sqlite3.Connection, int]:
-    return journal._connection, journal._lock
+def _parts(journal: Journal) -> tuple[sqlite3.Connection, int | None, Intents | None]:
+    return journal._connection, journal._lock, journal._intents
 
 
 def commit_all(journal: Journal) -> None:
@@ -131,7 +132,7 @@ def test_a_new_journal_has_no_account(path: Path) -> None:
 def test_the_files_are_for_the_owner_alone(journal: Journal) -> None:
     commit_all(journal)
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in journal.path.parent.iterdir()}
-    assert len(modes) == 4  # database, write-ahead log, shared memory, lock
+    assert len(modes) == 5  # database, write-ahead log, shared memory, lock, intents
     assert set(modes.values()) == {0o600}
 
 
@@ -336,7 +337,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_journal import POSTURE, order
 from common.core import ledger
-from common.core.order_state import CommitIntent, CommitPosture
+from common.core.order_effects import (CommitIntent, CommitPosture,)
 from common.errors import DependencyMissing
 from common.store.journal import open_journal
 import msgspec
@@ -382,7 +383,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_journal import POSTURE, commit_all, fill, filled, held, order
 from common.core import ledger
-from common.core.order_state import CommitFills, CommitIntent
+from common.core.order_effects import (CommitFills, CommitIntent,)
 from common.store.journal import open_journal
 
 journal = open_journal(Path({path!r}), now_wall_ns=0)

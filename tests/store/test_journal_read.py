@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from common.core import ledger
-from common.core.order_state import CommitPosture
+from common.core.order_effects import (
+    CommitPosture,
+)
 from common.errors import DependencyMissing, InvariantBroken
 from common.messages import PostureState
 from common.store import journal_read, journal_schema
@@ -47,7 +49,7 @@ def traces(path: Path) -> dict[str, tuple[int, int, bytes]]:
 WRITER = """
     import sys
     from pathlib import Path
-    from common.core.order_state import CommitPosture
+    from common.core.order_effects import (CommitPosture,)
     from common.messages import PostureState
     from common.store.journal import Journal, open_journal
     path, mode = Path(sys.argv[1]), sys.argv[2]
@@ -106,7 +108,7 @@ def reason(path: Path) -> str:
 
 def test_a_journal_left_in_order_is_read_without_making_a_file(file: Path) -> None:
     before = traces(file)
-    assert set(before) == {file.name, file.name + ".lock"}
+    assert set(before) == {file.name, file.name + ".lock", file.name + ".intents"}
     found = read_journal(file)
     assert found is not None
     assert (found.mode, found.books.bankroll_usd6, found.posture) == ("live", BANKROLL, POSTURE)

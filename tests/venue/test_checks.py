@@ -287,6 +287,15 @@ async def test_what_is_heard_counts(tmp_path: Path, name: str, asked: str) -> No
         assert (one.state, one.text) == ("failed", "it is so")
 
 
+async def test_a_venue_that_lists_no_window_is_a_worry_that_names_the_settings(tmp_path: Path) -> None:
+    nothing: dict[str, Any] = {"markets": (), "book": lambda: gives(checks.NO_WINDOW)}
+    one = await only(World(), tmp_path, "book", **nothing)
+    assert (one.state, one.text) == ("warning", "no window is listed at present")
+    assert "markets.cadence (15m) and markets.assets (btc, " in one.fix
+    away = await only(World(), tmp_path, "book", markets=(), book=refuses(LaggardError("HTTP 500")))
+    assert (away.state, away.text, "clob_ws_url" in away.fix) == ("failed", "HTTP 500", True)
+
+
 @pytest.mark.parametrize(
     "error",
     [KeyError("k"), OSError(5, "io"), RecursionError(), AssertionError(), ValueError("s3cret")],

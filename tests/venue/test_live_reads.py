@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -37,6 +38,12 @@ CREDENTIALS = {
     "secret": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTMyISE=",
     "passphrase": "passphrase-of-nobody",
 }
+OTHERS = {
+    "apiKey": "0a1b2c3d-0000-4000-8000-00000000beef",
+    "secret": "b3RoZXItc2VjcmV0LW90aGVyLXNlY3JldC0zMiEhISE=",
+    "passphrase": "another-passphrase",
+}
+"""Credentials the venue makes later."""
 ORDER = "0x" + "0a" * 32
 SINCE_NS = 1_800_000_000 * SECOND
 RECORD = f"/data/order/{ORDER}"
@@ -510,6 +517,27 @@ async def test_connecting_with_credentials_asks_nothing() -> None:
         assert (client.api_key.address, client.api_key.key.reveal()) == (SIGNER, CREDENTIALS["api_key"])
 
 
+@pytest.mark.parametrize("given", [None, "those of a file"])
+async def test_connecting_reads_no_certificates_on_the_loop(
+    monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    """It costs a second or more on a busy machine, and so long nothing of the executor would move."""
+    on_the_loop: list[bool] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def reads(**_options: Any) -> ssl.SSLContext:
+        on_the_loop.append(threading.current_thread() is threading.main_thread())
+        return context
+
+    monkeypatch.setattr("httpx._transports.default.create_ssl_context", reads)
+    async with venue() as desk:
+        desk.answers["/auth/api-key"] = OTHERS
+        client = await connect(config(desk.base), Secret(KEY), WALLET, secrets() if given else None)
+        await client.close()
+    assert len(on_the_loop) > 5
+    assert not any(on_the_loop)
+
+
 @pytest.mark.parametrize("known", [False, True])
 async def test_connecting_without_credentials_asks_for_them_and_for_nothing_else(known: bool) -> None:
     told = {"apiKey": CREDENTIALS["api_key"]} | {n: CREDENTIALS[n] for n in ("secret", "passphrase")}
@@ -522,6 +550,71 @@ async def test_connecting_without_credentials_asks_for_them_and_for_nothing_else
         assert all(headers["POLY_ADDRESS"] == SIGNER for _, _, _, headers, _ in desk.asked)
         key = client.api_key
         assert [one.reveal() for one in (key.key, key.secret, key.passphrase)] == list(CREDENTIALS.values())
+
+
+async def test_renewed_credentials_are_asked_for_by_the_key_and_used_from_then_on() -> None:
+    async with reading() as (desk, client):
+        desk.answers |= {
+            "/auth/api-key": says(400, '{"error":"Could not create api key"}'),
+            "/auth/derive-api-key": OTHERS,
+            "/order": {},
+        }
+        await client.renew()
+        assert [(method, path) for method, path, *_ in desk.asked] == [
+            ("POST", "/auth/api-key"),
+            ("GET", "/auth/derive-api-key"),
+        ]
+        assert all("POLY_API_KEY" not in headers for *_, headers, _ in desk.asked)
+        key = ApiKey(SIGNER, *(Secret(text) for text in OTHERS.values()))
+        assert client.api_key == key
+        desk.asked.clear()
+        await client.look_up(ORDER, "7001", SINCE_NS)
+        await client.cancel(ORDER)
+        assert len(desk.asked) == 4
+        for method, path, _, headers, body in desk.asked:
+            signed = key.headers(int(headers["POLY_TIMESTAMP"]), method, path, body)
+            assert signed.items() <= headers.items()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "text"),
+    [
+        (says(401, '{"error":"Invalid L1 Request headers"}'), FeedRefused, "refuses this key"),
+        (says(503, '{"error":"down"}'), DependencyMissing, "no API credentials now"),
+        (breaks, DependencyMissing, "cannot be reached"),
+        (OTHERS | {"secret": "abcde"}, FeedRefused, "secret is no base64"),
+    ],
+)
+async def test_without_others_the_old_credentials_stay(
+    answer: Any, error: type[Exception], text: str
+) -> None:
+    async with reading() as (desk, client):
+        known = client.api_key
+        desk.answers["/auth/api-key"] = answer
+        with pytest.raises(error, match=text):
+            await client.renew()
+        assert client.api_key is known
+        desk.asked.clear()
+        await client.look_up(ORDER, "7001", SINCE_NS)
+        assert {headers["POLY_API_KEY"] for *_, headers, _ in desk.asked} == {CREDENTIALS["api_key"]}
+
+
+async def test_each_refusal_of_the_credentials_is_told_and_nothing_else_is() -> None:
+    told: list[str] = []
+    async with venue() as desk:
+        client = await connect(
+            config(desk.base), Secret(KEY), WALLET, secrets(), on_refused=lambda: told.append("refused")
+        )
+        for answer, _ in REFUSALS:
+            desk.answers[TRADES] = answer
+            await client.trades_since(SINCE_NS, [ORDER])
+        assert told == ["refused"]
+        desk.answers |= {"/order": says(401), "/auth/ban-status/closed-only": says(401)}
+        await client.cancel(ORDER)
+        with pytest.raises(DependencyMissing):
+            await client.closed_only()
+        assert len(told) == 3
+        await client.close()
 
 
 @pytest.mark.parametrize(
@@ -596,6 +689,11 @@ async def test_no_secret_is_in_what_is_told() -> None:
         assert "\x1b" not in shown
         for secret in (CREDENTIALS["api_key"], CREDENTIALS["passphrase"], KEY, KEY[2:]):
             assert secret not in shown
+        desk.answers["/auth/api-key"] = OTHERS
+        await client.renew()
+        renewed = await client.look_up(ORDER, "7001", SINCE_NS)
+        assert "***" in str(renewed)
+        assert not any(secret in str(renewed) for secret in OTHERS.values())
         assert CREDENTIALS["secret"] not in f"{told} {caught.value}"
 
 

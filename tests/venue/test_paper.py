@@ -4,7 +4,14 @@ import asyncio
 
 import pytest
 
-from common.core.order_state import DefiniteNo, Matched, NotSent, Order
+from common.core.order_events import (
+    DefiniteNo,
+    Matched,
+    NotSent,
+)
+from common.core.order_state import (
+    Order,
+)
 from common.core.paper_fill import paper_order_id
 from common.messages import BookState, OrderState
 from common.runtime.clock import SystemClock

@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.core.order_state import DefiniteNo, Taken, Unknown
+from common.core.order_events import (
+    DefiniteNo,
+    Taken,
+    Unknown,
+)
 from common.units import SECOND
 from common.venue.clob.replies import POST_ONLY_NS, classify, rate_limit
 

@@ -19,7 +19,11 @@ from common.core.account_frames import (
     read_order,
     read_trades,
 )
-from common.core.order_state import ForeignSeen, NewsSeen, TradeSeen
+from common.core.order_events import (
+    ForeignSeen,
+    NewsSeen,
+    TradeSeen,
+)
 from common.errors import FeedRefused, FrameRefused
 from common.feeds.connection import Link, Silence
 from common.runtime.credentials import Secret

@@ -1,7 +1,8 @@
 """The L2 books of all followed tokens, kept from market-channel events; says which tokens must be asked anew.
 
-Owns when a book is verified: a snapshot at once; changes when those of their stamp are all in, at most once a
-second for each token, and whenever somebody asks. Owns no connection.
+Owns when a book is verified: a snapshot at once; changes four times a second for each token and whenever
+somebody asks. A match counts at once, a mismatch only when the changes of its stamp are all in. Owns no
+connection.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,12 +20,12 @@ from common.feeds.market.clob_market import (
     PriceChanges,
     TickSizeChange,
 )
-from common.feeds.market.kept_book import KeptBook, likely_trades, new_book, wire_book
-from common.messages import BookProof, BookState, BookStatus, MarketState, Outcome
+from common.feeds.market.kept_book import Best, KeptBook, likely_trades, new_book, wire_book
+from common.messages import BookProof, BookState, MarketState, Outcome
 from common.units import MILLISECOND, SECOND
 
-SAMPLE_NS = SECOND
-"""A changing book is verified at most this often: at an opening hundreds of frames come a second."""
+SAMPLE_NS = 250 * MILLISECOND
+"""A changing book is verified this often, and no oftener: at an opening hundreds of frames come a second."""
 UNFINISHED_NS = 150 * MILLISECOND
 """The changes of one stamp may come in several frames; when none came for this long, all have."""
 OVERDUE_NS = 5 * SECOND
@@ -58,17 +59,25 @@ class BookKeeper:
 
     def __init__(self, count: Callable[[str], None]) -> None:
         self._held: dict[str, KeptBook] = {}
+        self._of_window: dict[str, list[KeptBook]] = {}
         self._count = count
 
     def follow(self, market: MarketState, outcome: Outcome, mono_ns: int) -> bool:
         """Keep the book of this market's token for ``outcome``; True when it is new."""
-        trades = next((held.trades for held in self._of_window(market.window)), None)
-        held = new_book(market, outcome, trades or LastTrades(), mono_ns)
-        return self._held.setdefault(held.token, held) is held
+        others = self._of_window.get(market.window, [])
+        held = new_book(market, outcome, others[0].trades if others else LastTrades(), mono_ns)
+        if self._held.setdefault(held.token, held) is not held:
+            return False
+        self._of_window[held.window] = [*others, held]
+        return True
 
     def drop(self, token: str) -> None:
         """Forget a token."""
-        self._held.pop(token, None)
+        held = self._held.pop(token, None)
+        if held is not None:
+            left = [other for other in self._of_window.pop(held.window) if other is not held]
+            if left:
+                self._of_window[held.window] = left
 
     def tokens(self) -> list[str]:
         """Every followed token."""
@@ -102,10 +111,10 @@ class BookKeeper:
         heard = Heard()
         for event in events:
             match event:
-                case BookSnapshot():
-                    self._snapshot(event, mono_ns, recv_ns, heard)
                 case PriceChanges():
                     self._changes(event, mono_ns, recv_ns, heard)
+                case BookSnapshot():
+                    self._snapshot(event, mono_ns, recv_ns, heard)
                 case TickSizeChange():
                     self._regrid(event, mono_ns, heard)
                 case LastTrade():
@@ -199,15 +208,10 @@ class BookKeeper:
         held = self._held.get(token)
         return held.doubt if held is not None else ""
 
-    def best(self, token: str) -> tuple[BookStatus, int | None, int | None] | None:
-        """Status and best prices: what decides whether a change is news at once."""
+    def best(self, token: str) -> Best | None:
+        """Status and best levels; None when the token is not followed."""
         held = self._held.get(token)
-        if held is None:
-            return None
-        return held.status, held.book.best_bid, held.book.best_ask
-
-    def _of_window(self, window: str) -> list[KeptBook]:
-        return [held for held in self._held.values() if held.window == window]
+        return held.best if held is not None else None
 
     def _alive(self, token: str, true_mono_ns: int, heard: Heard) -> KeptBook | None:
         held = self._held.get(token)
@@ -243,7 +247,7 @@ class BookKeeper:
         true_ns = _true_at(event.at_ns, mono_ns, recv_ns)
         for window in {self._held[one.token].window for one in event.changes if one.token in self._held}:
             self._moved_on(window, event.at_ns, mono_ns, heard)
-        last: dict[str, LevelChange] = {}
+        last: dict[str, tuple[KeptBook, LevelChange]] = {}
         for change in event.changes:
             held = self._alive(change.token, true_ns, heard)
             if held is None:
@@ -253,14 +257,16 @@ class BookKeeper:
                 continue
             heard.changed.add(change.token)
             if held.change(change, event.at_ns, event.stamp, mono_ns):
-                last[change.token] = change
+                last[change.token] = held, change
         # The stated best prices are those after the whole frame.
-        for token, change in last.items():
-            book = self._held[token].book
+        for held, change in last.values():
+            book = held.book
             if not _agrees(book, change):
                 stated = f"{change.best_bid4}/{change.best_ask4}"
                 why = f"rebuilt best {book.best_bid}/{book.best_ask}, venue says {stated}"
-                self._doubt(self._held[token], why, heard)
+                self._doubt(held, why, heard)
+            else:
+                self._try(held, mono_ns, heard)
 
     def _trade(self, event: LastTrade, mono_ns: int, recv_ns: int | None, heard: Heard) -> None:
         held = self._alive(event.token, _true_at(event.at_ns, mono_ns, recv_ns), heard)
@@ -269,6 +275,8 @@ class BookKeeper:
         self._moved_on(held.window, event.at_ns, mono_ns, heard)
         held.trades.learn(last_trade_text(event.price4))
         held.last_trade4 = event.price4
+        for one in self._of_window[held.window]:
+            self._try(one, mono_ns, heard)
 
     def _regrid(self, event: TickSizeChange, mono_ns: int, heard: Heard) -> None:
         held = self._alive(event.token, mono_ns, heard)
@@ -279,10 +287,18 @@ class BookKeeper:
 
     def _moved_on(self, window: str, at_ns: int, mono_ns: int, heard: Heard) -> None:
         """All changes of older stamps are in: verify what they made, before anything newer is applied."""
-        for held in self._of_window(window):
-            due = held.awaited_ns == held.venue_ns or mono_ns - held.verified_mono_ns >= SAMPLE_NS
-            if held.complete and not held.proven and at_ns > held.venue_ns and due:
+        for held in self._of_window[window]:
+            if held.proven or not held.complete or at_ns <= held.venue_ns:
+                continue
+            if held.awaited_ns == held.venue_ns or mono_ns - held.verified_mono_ns >= SAMPLE_NS:
                 self._conclude(held, held.attempt(), mono_ns, heard)
+
+    def _try(self, held: KeptBook, mono_ns: int, heard: Heard) -> None:
+        """Verify a book whose turn it is: a match is a proof, a mismatch nothing while more may come."""
+        if held.complete and not held.proven and mono_ns - held.verified_mono_ns >= SAMPLE_NS:
+            proof = held.attempt(search=False)
+            if proof.proven:
+                self._conclude(held, proof, mono_ns, heard)
 
     def _conclude(self, held: KeptBook, proof: Proof, mono_ns: int, heard: Heard) -> None:
         held.conclude(proof, mono_ns)

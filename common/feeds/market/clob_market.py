@@ -6,19 +6,17 @@ text. Bids ascend and asks descend on the wire, but nothing here relies on it.
 
 import json
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Literal
 
 import msgspec
 
 from common.errors import FrameRefused
+from common.feeds.market.wire_numbers import best4, last4, plain, price4, size6, tick4
 from common.messages import Outcome
-from common.units import MILLISECOND, PRICE4_ONE, NotANumber, price4_exact, size6_floor
+from common.units import MILLISECOND, NotANumber
 
 PING = "PING"
 MAX_FRAME_BYTES = 8 << 20
-MAX_SIZE6 = 10**18
-"""A million million shares: beyond it a size is nonsense, and soon no longer fits a message."""
 KNOWN_VERSIONS = ("v1", "v2")
 
 Level = tuple[int, int]
@@ -135,6 +133,30 @@ MarketEvent = (
 )
 
 
+class _Entry(msgspec.Struct):
+    """An entry of a price change as the venue writes it; other fields are skipped."""
+
+    asset_id: str
+    price: str
+    size: str
+    side: Literal["BUY", "SELL"]
+    hash: str = ""
+    best_bid: str | None = None
+    best_ask: str | None = None
+
+
+class _ChangesFrame(msgspec.Struct):
+    """A price change as the venue writes it: nearly all of the traffic."""
+
+    event_type: Literal["price_change"]
+    market: str
+    timestamp: str
+    price_changes: list[_Entry]
+
+
+_changes_frames = msgspec.json.Decoder(_ChangesFrame)
+
+
 def first_subscription(tokens: list[str]) -> str:
     """The first message of a connection."""
     return _compact({"assets_ids": tokens, "type": "market", "custom_feature_enabled": True})
@@ -153,6 +175,9 @@ def parse_frame(text: str | bytes) -> tuple[MarketEvent, ...]:
     frame = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     if len(frame) > MAX_FRAME_BYTES:
         raise FrameRefused("oversized", f"{len(frame)} characters")
+    changes = _plain_changes(frame)
+    if changes is not None:
+        return (changes,)
     stripped = frame.strip()
     if not stripped:
         return (Quiet("empty"),)
@@ -175,6 +200,34 @@ def parse_frame(text: str | bytes) -> tuple[MarketEvent, ...]:
     if refusals and not events:
         raise refusals[0]
     return (*events, *(Quiet("refused", str(refusal)) for refusal in refusals))
+
+
+def _plain_changes(frame: str) -> PriceChanges | None:
+    """The frame as one price change without anything odd; None when it has to be looked at closely."""
+    try:
+        read = _changes_frames.decode(frame)
+        if not read.market:
+            return None
+        changes = []
+        for entry in read.price_changes:
+            if not entry.asset_id:
+                return None
+            changes.append(
+                LevelChange(
+                    entry.asset_id,
+                    "bid" if entry.side == "BUY" else "ask",
+                    price4(entry.price),
+                    size6(entry.size),
+                    entry.price,
+                    entry.size,
+                    entry.hash,
+                    best4(entry.best_bid),
+                    best4(entry.best_ask),
+                )
+            )
+        return PriceChanges(read.market, _instant(read.timestamp), read.timestamp, tuple(changes))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, NotANumber, FrameRefused):
+        return None
 
 
 def parse_book(document: object) -> BookSnapshot:
@@ -222,10 +275,10 @@ def _book(item: Mapping[str, object]) -> BookSnapshot:
         asks=asks,
         wire_bids=wire_bids,
         wire_asks=wire_asks,
-        tick4=_tick4(tick) if tick is not None else None,
-        wire_tick=_plain(tick) if tick is not None else None,
-        last_trade4=_last4(last_trade),
-        wire_last_trade=_plain(last_trade) if last_trade is not None else None,
+        tick4=tick4(tick) if tick is not None else None,
+        wire_tick=plain(tick) if tick is not None else None,
+        last_trade4=last4(last_trade),
+        wire_last_trade=plain(last_trade) if last_trade is not None else None,
         version=str(version),
         min_order_size=_text(item, "min_order_size", "") or None,
         neg_risk=item.get("neg_risk") is True,
@@ -246,17 +299,17 @@ def _change(entry: object) -> LevelChange:
     side = entry.get("side")
     if side not in ("BUY", "SELL"):
         raise FrameRefused("side", str(side)[:20])
-    price, size = _plain(entry.get("price")), _plain(entry.get("size"))
+    price, size = plain(entry.get("price")), plain(entry.get("size"))
     return LevelChange(
         token=_text(entry, "asset_id"),
         side="bid" if side == "BUY" else "ask",
-        price4=_price4(price),
-        size6=_size6(size),
+        price4=price4(price),
+        size6=size6(size),
         wire_price=price,
         wire_size=size,
         hash=_text(entry, "hash", ""),
-        best_bid4=_best4(entry.get("best_bid")),
-        best_ask4=_best4(entry.get("best_ask")),
+        best_bid4=best4(entry.get("best_bid")),
+        best_ask4=best4(entry.get("best_ask")),
     )
 
 
@@ -265,8 +318,8 @@ def _last_trade(item: Mapping[str, object]) -> LastTrade:
         market=_text(item, "market"),
         token=_text(item, "asset_id"),
         at_ns=_stamp_ns(item),
-        price4=_price4(item.get("price")),
-        size6=_size6(item.get("size")),
+        price4=price4(item.get("price")),
+        size6=size6(item.get("size")),
         side=_text(item, "side", ""),
     )
 
@@ -276,8 +329,8 @@ def _best_bid_ask(item: Mapping[str, object]) -> BestBidAsk:
         market=_text(item, "market"),
         token=_text(item, "asset_id"),
         at_ns=_stamp_ns(item),
-        best_bid4=_best4(item.get("best_bid")),
-        best_ask4=_best4(item.get("best_ask")),
+        best_bid4=best4(item.get("best_bid")),
+        best_ask4=best4(item.get("best_ask")),
     )
 
 
@@ -287,8 +340,8 @@ def _tick_size_change(item: Mapping[str, object]) -> TickSizeChange:
         market=_text(item, "market"),
         token=_text(item, "asset_id"),
         at_ns=_stamp_ns(item),
-        old_tick4=_tick4(old) if old is not None else None,
-        new_tick4=_tick4(item.get("new_tick_size")),
+        old_tick4=tick4(old) if old is not None else None,
+        new_tick4=tick4(item.get("new_tick_size")),
     )
 
 
@@ -330,57 +383,10 @@ def _levels(levels: object, name: str) -> tuple[tuple[Level, ...], tuple[tuple[s
         if not isinstance(price, str) or not isinstance(size, str):
             raise FrameRefused(name, "a level's price or size is not text")
         wire.append((price, size))
-    parsed = tuple((_price4(price), _size6(size)) for price, size in wire)
+    parsed = tuple((price4(price), size6(size)) for price, size in wire)
     if len({price for price, _ in parsed}) != len(parsed):
         raise FrameRefused(name, "one price is listed twice")
     return parsed, tuple(wire)
-
-
-# A book repeats most of the texts of the one before: remembering them makes reading it four times as fast.
-_known_price4 = lru_cache(maxsize=4096)(price4_exact)
-_known_size6 = lru_cache(maxsize=16_384)(size6_floor)
-
-
-def _price4(text: object) -> int:
-    price = _known_price4(_plain(text))
-    if not 0 < price < PRICE4_ONE:
-        raise FrameRefused("price", f"{str(text)[:20]} is not between 0 and 1")
-    return price
-
-
-def _best4(text: object) -> int | None:
-    """The venue writes an empty side as "", "0" or "1": no order can rest at either end."""
-    price = _last4(text)
-    return None if price in (0, PRICE4_ONE) else price
-
-
-def _last4(text: object) -> int | None:
-    if text in (None, ""):
-        return None
-    price = price4_exact(_plain(text))
-    if not 0 <= price <= PRICE4_ONE:
-        raise FrameRefused("price", f"{str(text)[:20]} is not between 0 and 1")
-    return price
-
-
-def _size6(text: object) -> int:
-    size = _known_size6(_plain(text))
-    if not 0 <= size <= MAX_SIZE6:
-        raise FrameRefused("size", f"{str(text)[:20]} is no size of an order")
-    return size
-
-
-def _tick4(text: object) -> int:
-    tick = price4_exact(_plain(text))
-    if not 0 < tick < PRICE4_ONE:
-        raise FrameRefused("tick", f"{str(text)[:20]} is no tick size")
-    return tick
-
-
-def _plain(text: object) -> str:
-    if not isinstance(text, str):
-        raise FrameRefused("number", f"{type(text).__name__} where the venue writes text")
-    return text
 
 
 def _text(item: Mapping[str, object], key: str, default: str | None = None) -> str:
@@ -403,12 +409,18 @@ def _stamp_ns(item: Mapping[str, object]) -> int:
 def _stamp(item: Mapping[str, object]) -> tuple[int, str]:
     """The instant, and the wire's own text of it."""
     stamp = item.get("timestamp")
-    if not isinstance(stamp, str) or not stamp.isascii() or not stamp.isdigit() or len(stamp) > 15:
+    if not isinstance(stamp, str):
         raise FrameRefused("timestamp", f"{str(stamp)[:20]!r} is not milliseconds as text")
+    return _instant(stamp), stamp
+
+
+def _instant(stamp: str) -> int:
+    if not stamp.isascii() or not stamp.isdigit() or len(stamp) > 15:
+        raise FrameRefused("timestamp", f"{stamp[:20]!r} is not milliseconds as text")
     stamp_ns = int(stamp) * MILLISECOND
     if stamp_ns >= 2**63:
         raise FrameRefused("timestamp", f"{stamp} is not milliseconds of this time")
-    return stamp_ns, stamp
+    return stamp_ns
 
 
 def _compact(message: Mapping[str, object]) -> str:

@@ -7,7 +7,7 @@ token and no clock; when to verify is its keeper's business.
 from dataclasses import dataclass, field, replace
 
 from common.core.book_proof import Claim, LastTrades, Levels, Proof, Terms, WireBook, level_texts
-from common.core.order_book import OrderBook
+from common.core.order_book import Level, OrderBook
 from common.feeds.market.clob_market import BookSnapshot, LevelChange
 from common.messages import BookState, BookStatus, MarketState, Outcome
 from common.units import price4_exact, price4_text, size6_text
@@ -15,6 +15,9 @@ from common.units import price4_exact, price4_text, size6_text
 PUBLISHED_DEPTH = 25
 """Levels a side that are published: far beyond what a stake of this size can reach."""
 NEVER_NS = -(10**18)
+
+Best = tuple[BookStatus, Level | None, Level | None]
+"""What decides whether a change is news at once: whether the book can be traded on, and its best levels."""
 
 
 @dataclass(slots=True)
@@ -64,6 +67,11 @@ class KeptBook:
         # 0.01 against 0.99 and nothing else is how a stuck book looks; it prices nothing.
         return "waiting" if self.book.placeholder or self.book.crossed else "live"
 
+    @property
+    def best(self) -> Best:
+        """Status and best levels."""
+        return self.status, *self.book.best
+
     def published(self) -> BookState:
         """The book for everybody."""
         bids, asks = self.book.levels(PUBLISHED_DEPTH)
@@ -111,18 +119,19 @@ class KeptBook:
 
         What comes late is covered by the newest hash, so that one stays the claim.
         """
-        self.book.change(change.side, change.price4, change.size6)
+        side, price4, size6 = change.side, change.price4, change.size6
+        self.book.change(side, price4, size6)
         self.proven, self.changed_mono_ns = False, mono_ns
-        if self.wire.change(change.side, change.price4, change.size6, change.wire_price, change.wire_size):
+        if self.wire.change(side, price4, size6, change.wire_price, change.wire_size):
             self.news_mono_ns, self.news_ns = mono_ns, max(self.news_ns, at_ns)
         if at_ns < self.venue_ns:
             return False
         self.venue_ns, self.wire.claim = at_ns, Claim(stamp, change.hash)
         return True
 
-    def attempt(self) -> Proof:
+    def attempt(self, *, search: bool = True) -> Proof:
         """Hold the book as it is against the newest hash; nothing follows from it yet."""
-        return self.wire.proof(self.trades.known())
+        return self.wire.proof(self.trades.known(), search=search)
 
     def conclude(self, proof: Proof, mono_ns: int) -> None:
         """Believe an attempt: all changes of its stamp had come."""

@@ -21,6 +21,10 @@ FUTURE_NS = 5 * SECOND
 PARTS_PER_BAND = 1_000
 """``value`` must be within a thousandth of the exact field: a unit mix-up is off by far more."""
 HIGHEST = 10**9 * E18
+_NO_LOWER = 10**9
+"""Below this a display value, cut to 1e-18, may be off by more than its rounding."""
+_NO_LONGER = 30
+"""Characters of a display value; the longest double takes 24."""
 
 Unit = Literal["e18", "plain"]
 
@@ -75,6 +79,22 @@ def exact_value(exact: object, shown: object, unit: Unit) -> int:
     if display is not None and abs(display - value) * PARTS_PER_BAND > value:
         raise FrameRefused("unit", f"value {shown!s:.40} and exact value {exact!s:.40} disagree")
     return value
+
+
+def prompt_value(exact: str, shown: msgspec.Raw, unit: Unit) -> int | None:
+    """As ``exact_value`` of two fields that plainly agree, without decimals; None: it must decide.
+
+    ``shown`` is the display value as it stands in the frame.
+    """
+    if len(shown) > _NO_LONGER:
+        return None
+    try:
+        value = price18_from_plain(exact) if unit == "plain" else price18_from_e18(exact)
+        # Half the band: what a double rounds away decides nothing.
+        agree = abs(float(shown) * E18 - value) * PARTS_PER_BAND * 2 < value
+    except ValueError:
+        return None
+    return value if agree and _NO_LOWER < value < HIGHEST else None
 
 
 def stamp_ns(stamp: object, name: str, recv_ns: int | None) -> int:

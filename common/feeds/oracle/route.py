@@ -70,6 +70,8 @@ class Route:
 
     Raises FeedError; then ``lines`` are used.
     """
+    made_up: Callable[[int], str] | None = None
+    """A frame of ``spot/btc`` stamped with this instant (ms), to rehearse with; None: only ticks can be."""
     notes: tuple[str, ...] = field(default=())
     """What it cannot do here, in sentences: shown in status."""
 

@@ -7,10 +7,20 @@ TWAP topics but a plain decimal on the Binance topic; a Chainlink backfill carri
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, Literal
+
+import msgspec
 
 from common.errors import FrameRefused
-from common.feeds.oracle.price_fields import ASSETS, Control, Unit, exact_value, json_object, stamp_ns
+from common.feeds.oracle.price_fields import (
+    ASSETS,
+    Control,
+    Unit,
+    exact_value,
+    json_object,
+    prompt_value,
+    stamp_ns,
+)
 from common.feeds.oracle.route import Item, Line, Route, series_key
 from common.messages import SeriesKind, Tick
 from common.runtime.clock import Clock
@@ -31,6 +41,34 @@ _KIND_OF_TOPIC = {topic: kind for kind, topic in TOPICS.items()}
 _LOOKBACK: dict[SeriesKind, int] = {"twap30": 30, "twap60": 60}
 
 
+class _Payload(msgspec.Struct, forbid_unknown_fields=True):
+    full_accuracy_value: str
+    symbol: str
+    timestamp: int
+    value: msgspec.Raw
+    window_s: int | None = None
+
+
+class _Update(msgspec.Struct, forbid_unknown_fields=True):
+    """An update as the venue writes nearly all of them; whatever differs is left to the tolerant reader."""
+
+    payload: _Payload
+    timestamp: int
+    topic: str
+    type: Literal["update"]
+    connection_id: str = ""
+
+
+_updates = msgspec.json.Decoder(_Update)
+_SERIES: dict[tuple[str, str, int | None], tuple[str, SeriesKind]] = {
+    (TOPICS[kind], f"{asset}usdt" if kind == "binance" else f"{asset}/usd", window): (asset, kind)
+    for kind in TOPICS
+    for asset in ASSETS
+    for window in {None, _LOOKBACK.get(kind)}
+}
+"""Asset and kind by topic, symbol and look-back, as ``_series`` would find them."""
+
+
 def subscriptions(kinds: Iterable[SeriesKind]) -> list[str]:
     """One message per topic without a filter: every other form was seen to fall silent after its backfill."""
     return [
@@ -47,6 +85,40 @@ def parse_frame(text: str | bytes, recv_ns: int | None) -> tuple[Tick | Control,
 
     ``recv_ns`` is our wall clock at receipt; None (a recording without it) skips the check for the future.
     """
+    tick = _prompt_tick(text, recv_ns) if isinstance(text, str) else None
+    return parse_any(text, recv_ns) if tick is None else (tick,)
+
+
+def _prompt_tick(text: str, recv_ns: int | None) -> Tick | None:
+    """The tick of an everyday update, in a tenth of the time; None: ``parse_any`` must say what it is.
+
+    What it takes it reads as ``parse_any`` does, and it refuses nothing.
+    """
+    if len(text) > MAX_FRAME_BYTES:
+        return None
+    try:
+        update = _updates.decode(text)
+        payload = update.payload
+        asset, kind = _SERIES[update.topic, payload.symbol, payload.window_s]
+        value = prompt_value(
+            payload.full_accuracy_value, payload.value, "plain" if kind == "binance" else "e18"
+        )
+        if value is None:
+            return None
+        return Tick(
+            asset=asset,
+            kind=kind,
+            route=ROUTE,
+            observed_ns=stamp_ns(payload.timestamp, "observation stamp", recv_ns),
+            e18=str(value),
+            relay_ns=stamp_ns(update.timestamp, "relay stamp", None),
+        )
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError, KeyError, FrameRefused):
+        return None
+
+
+def parse_any(text: str | bytes, recv_ns: int | None) -> tuple[Tick | Control, ...]:
+    """As ``parse_frame``, for every frame there is: tolerant where the venue is loose, and slow."""
     if len(text) < MAX_FRAME_BYTES and text.strip().upper() in ("PONG", b"PONG"):
         return (Control("pong"),)
     document = json_object(text, MAX_FRAME_BYTES)
@@ -128,6 +200,15 @@ def _tick(
     )
 
 
+def made_up(stamp_ms: int) -> str:
+    """An update as the venue writes it, of a price that never was."""
+    return (
+        '{"connection_id":"made up","payload":{"full_accuracy_value":"79639795829763498573824",'
+        f'"symbol":"btc/usd","timestamp":{stamp_ms},"value":79639.7958297635}},'
+        f'"timestamp":{stamp_ms},"topic":"{TOPICS["spot"]}","type":"update"}}'
+    )
+
+
 class Conversation:
     """One connection: topics are asked for at once, frames carry everything, nothing is ever replied."""
 
@@ -157,4 +238,5 @@ def plan(config: Config, _paths: Paths, _clock: Clock) -> Route:
         ping_every_s=5.0,
         max_bytes=MAX_FRAME_BYTES,
     )
-    return Route(ROUTE, (line,), tuple(series_key(kind, asset) for kind in kinds for asset in assets))
+    series = tuple(series_key(kind, asset) for kind in kinds for asset in assets)
+    return Route(ROUTE, (line,), series, made_up=made_up)

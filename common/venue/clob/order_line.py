@@ -8,9 +8,9 @@ a request whose first byte was written, and never follows a redirect.
 import asyncio
 import select
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import h11
@@ -225,18 +225,25 @@ class OrderLine:
             for line in list(self._lines):
                 line.drop("the order line is closed")
 
-    async def send(self, head: bytes, body: bytes, *, open_s: float = OPEN_S) -> Outcome:
-        """Send one request on an idle connection and wait for its answer; at most once, whatever happens.
+    def send(self, head: bytes, body: bytes, *, open_s: float = OPEN_S) -> Coroutine[Any, Any, Outcome]:
+        """Send one request, before this returns if a connection is idle; await the result for its answer.
 
-        ``open_s`` is how long it may wait for a connection when none is idle: no byte leaves later than that.
+        At most once, whatever happens. ``open_s`` is how long it may wait for a connection when none is idle:
+        no byte leaves later than that.
         """
         line = next((each for each in self._lines if each.ready()), None)
         if line is None:
-            try:
-                line = await self._open(open_s)
-            except OSError as error:
-                return NotSent(f"no connection to {self._host}: {_cause(error)}")
-        waiting = line.send(head + body)
+            return self._send_on_new(head + body, open_s)
+        return self._answer_of(line, line.send(head + body))
+
+    async def _send_on_new(self, request: bytes, open_s: float) -> Outcome:
+        try:
+            line = await self._open(open_s)
+        except OSError as error:
+            return NotSent(f"no connection to {self._host}: {_cause(error)}")
+        return await self._answer_of(line, line.send(request))
+
+    async def _answer_of(self, line: _Line, waiting: "asyncio.Future[Outcome]") -> Outcome:
         try:
             async with asyncio.timeout(self._answer_s):
                 return await waiting

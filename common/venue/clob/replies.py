@@ -9,7 +9,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from common.core.order_state import Consequence, DefiniteNo, Taken, Unknown
+from common.core.order_events import (
+    Consequence,
+    DefiniteNo,
+    Taken,
+    Unknown,
+)
 from common.core.venue_facts import OrderPhase
 from common.units import SECOND, SIZE6_ONE, NotANumber, size6_floor
 

@@ -1,13 +1,14 @@
-"""Publishing and subscribing: numbered messages over PUB/SUB, gaps noticed and repaired by snapshots.
+"""Subscribing: gaps noticed and repaired by snapshots, urgent sources first.
 
-A publisher never blocks. A subscriber never trusts the transport: it counts numbers per (source, boot), and
-after a gap, a restart or a late join it asks that process for its whole state.
+A subscriber never trusts the transport: it counts numbers per (source, boot), and after a gap, a restart or a
+late join it asks that process for its whole state. It reads plain sockets: a message costs no task and no
+turn of the loop of its own.
 """
 
 import asyncio
-import uuid
+import string
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,109 +17,22 @@ import zmq
 import zmq.asyncio
 
 from common.errors import BusError
-from common.messages import SCHEMA, Envelope, Published, Snapshot, SourceCount, TakeSnapshot
+from common.messages import SCHEMA, Envelope, Snapshot, SourceCount, TakeSnapshot
 from common.runtime.calls import call
 from common.runtime.clock import Clock
 from common.runtime.continuity import Continuity
 from common.runtime.endpoints import publish_endpoint
+from common.runtime.publisher import HIGH_WATER, REHEARSAL
+from common.runtime.sockets import is_readable, plain_socket
 
-HIGH_WATER = 100_000
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_TRANSPORT_BYTES = 16 << 20
 """libzmq drops the connection beyond this without a word; what is smaller is refused by us and counted."""
-REPUBLISH_S = 1.0
-POLL_MS = 20
-"""How long a finished snapshot may wait for the next message."""
 SNAPSHOT_RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0)
+AT_A_TIME = 16
+"""Messages that are not urgent, between two turns of the loop."""
 
-
-class Publisher:
-    """The one publisher of a process; binds on creation (hold the role's lock first)."""
-
-    def __init__(
-        self,
-        ctx: zmq.asyncio.Context,
-        run_dir: Path,
-        role: str,
-        clock: Clock,
-        *,
-        high_water: int = HIGH_WATER,
-    ) -> None:
-        self.role = role
-        self.boot = uuid.uuid4().hex[:12]
-        self.seq = 0
-        self.extra_state: Callable[[], Iterable[Envelope]] = tuple
-        """Further envelopes for the snapshot, such as the oracle's history."""
-        self._clock = clock
-        self._kept: dict[str, Envelope] = {}
-        self._encoder = msgspec.msgpack.Encoder()
-        # The plain socket: a send only hands over to libzmq's own thread and never waits.
-        self._socket = zmq.Context(ctx).socket(zmq.PUB)
-        self._socket.linger = 0
-        self._socket.sndhwm = high_water
-        self._socket.bind(publish_endpoint(run_dir, role))
-
-    def publish(
-        self,
-        topic: str,
-        body: Published,
-        *,
-        ts_event_ns: int = 0,
-        ts_recv_ns: int | None = None,
-        cause: str = "",
-        keep: bool = False,
-    ) -> Envelope:
-        """Send one message; ``keep`` makes it its topic's state: in snapshots and sent again each second."""
-        self.seq += 1
-        envelope = Envelope(
-            schema=SCHEMA,
-            source=self.role,
-            boot=self.boot,
-            seq=self.seq,
-            topic=topic,
-            ts_event_ns=ts_event_ns,
-            ts_recv_ns=self._clock.wall_ns() if ts_recv_ns is None else ts_recv_ns,
-            mono_ns=self._clock.mono_ns(),
-            cause=cause,
-            body=body,
-        )
-        if keep:
-            self._kept[topic] = envelope
-        self._socket.send_multipart([topic.encode(), self._encoder.encode(envelope)])
-        return envelope
-
-    def forget(self, topic: str) -> None:
-        """This topic has no state any more."""
-        self._kept.pop(topic, None)
-
-    def keep_only(self, topics: Collection[str]) -> None:
-        """No topic but these has state any more."""
-        self._kept = {topic: kept for topic, kept in self._kept.items() if topic in topics}
-
-    def snapshot(self) -> Snapshot:
-        """The whole published state as of now."""
-        return Snapshot(boot=self.boot, seq=self.seq, envelopes=(*self.extra_state(), *self._kept.values()))
-
-    async def run(self) -> None:
-        """Send all state again every second until cancelled: whoever missed a message has it by then."""
-        try:
-            while True:
-                await asyncio.sleep(REPUBLISH_S)
-                for topic, kept in list(self._kept.items()):
-                    self.publish(
-                        topic,
-                        kept.body,
-                        ts_event_ns=kept.ts_event_ns,
-                        ts_recv_ns=kept.ts_recv_ns,
-                        cause=kept.cause,
-                        keep=True,
-                    )
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Release the socket."""
-        self._socket.close()
+Deliver = Callable[[list[Envelope]], None]
 
 
 class _Head(msgspec.Struct):
@@ -140,8 +54,10 @@ class Subscriber:
         sources: Sequence[str],
         clock: Clock,
         *,
+        urgent: Collection[str] = (),
         high_water: int = HIGH_WATER,
     ) -> None:
+        """What ``urgent`` sources say is read before every message of another one."""
         self._ctx = ctx
         self._run_dir = run_dir
         self._role = role
@@ -155,34 +71,71 @@ class Subscriber:
         """Starts of publishers whose schema is above ours."""
         self._repairs: dict[str, asyncio.Task[None]] = {}
         self._repaired: deque[tuple[str, Snapshot]] = deque()
-        self._unsynced: set[str] = set()
+        self._unsynced: frozenset[str] = frozenset()
         self.refused: dict[str, int] = {}
         """Messages that were not used, by reason."""
-        self._socket = ctx.socket(zmq.SUB)
-        self._socket.linger = 0
-        self._socket.rcvhwm = high_water
-        self._socket.maxmsgsize = MAX_TRANSPORT_BYTES
-        self._socket.reconnect_ivl = 10
-        self._socket.subscribe(b"")
-        self._plain: zmq.Socket[bytes] = zmq.Socket.shadow(self._socket.underlying)
+        self._urgent = self._open([source for source in sources if source in urgent], high_water)
+        self._others = self._open([source for source in sources if source not in urgent], high_water)
+        self._sockets = [socket for socket in (self._urgent, self._others) if socket is not None]
+        self._loop = asyncio.get_running_loop()
+        self._deliver: Deliver | None = None
+        self._on_rehearsal: Callable[[Envelope], None] | None = None
+        self._turn_due = False
+        self._waiting: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
         for source in sources:
-            self._socket.connect(publish_endpoint(run_dir, source))
             self._repair(source)
+
+    def _open(self, sources: Sequence[str], high_water: int) -> "zmq.Socket[bytes] | None":
+        if not sources:
+            return None
+        socket = plain_socket(self._ctx, zmq.SUB)
+        socket.rcvhwm = high_water
+        socket.maxmsgsize = MAX_TRANSPORT_BYTES
+        socket.reconnect_ivl = 10
+        # Everything but rehearsals: those stay with their publisher unless somebody wants them.
+        for letter in string.ascii_lowercase:
+            socket.subscribe(letter.encode())
+        for source in sources:
+            socket.connect(publish_endpoint(self._run_dir, source))
+        return socket
+
+    async def attend(self, deliver: Deliver, on_rehearsal: Callable[[Envelope], None] | None = None) -> None:
+        """Call ``deliver`` with news as they come, until cancelled; raises what ``deliver`` raises.
+
+        Urgent sources are read before each message of the others; ``on_rehearsal`` gets what the urgent ones
+        only send to keep the way warm.
+        """
+        self._deliver, self._on_rehearsal = deliver, on_rehearsal
+        if on_rehearsal is not None and self._urgent is not None:
+            self._urgent.subscribe(REHEARSAL)
+        self._ended = self._loop.create_future()
+        for socket in self._sockets:
+            self._loop.add_reader(socket.fileno(), self._turn)
+        self._turn()
+        try:
+            await self._ended
+        finally:
+            for socket in self._sockets:
+                self._loop.remove_reader(socket.fileno())
+            self._deliver = None
 
     async def receive(self) -> list[Envelope]:
         """Wait for news, then drain all there is; what snapshots add comes last."""
         while True:
-            await self._socket.poll(POLL_MS)
             heard: list[Envelope] = []
-            self._drain(heard)
+            for socket in self._sockets:
+                while self._take(socket, heard):
+                    pass
             while self._repaired:
                 heard += self._news(*self._repaired.popleft())
             if heard:
                 return heard
+            await self._readable()
 
-    def unsynced(self) -> set[str]:
+    def unsynced(self) -> frozenset[str]:
         """Sources with a gap, a new start or no snapshot yet: what they said so far may be incomplete."""
-        return set(self._unsynced)
+        return self._unsynced
 
     def counts(self) -> tuple[SourceCount, ...]:
         """The numbering of every start of every source heard so far."""
@@ -192,17 +145,76 @@ class Subscriber:
         """Release the socket and stop repairing."""
         for task in self._repairs.values():
             task.cancel()
-        self._socket.close()
+        for socket in self._sockets:
+            self._loop.remove_reader(socket.fileno())
+            socket.close()
+        self._sockets, self._urgent, self._others = [], None, None
 
-    def _drain(self, heard: list[Envelope]) -> None:
-        while True:
-            try:
-                frames = self._plain.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            envelope = self._read(frames[-1])
-            if envelope is not None and self._is_news(envelope):
-                heard.append(envelope)
+    async def _readable(self) -> None:
+        """Wait until a socket or a snapshot has something; both were empty a moment ago."""
+        self._waiting = self._loop.create_future()
+        for socket in self._sockets:
+            self._loop.add_reader(socket.fileno(), self._wake)
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+            for socket in self._sockets:
+                self._loop.remove_reader(socket.fileno())
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+        if self._deliver is not None and not self._turn_due:
+            self._turn_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Deliver all that is urgent and some of the rest; what was left over waits for the next turn."""
+        self._turn_due = False
+        try:
+            self._pass_on_some()
+        except Exception as error:  # noqa: BLE001 - attend() raises it
+            if self._ended is not None and not self._ended.done():
+                self._ended.set_exception(error)
+
+    def _pass_on_some(self) -> None:
+        for _ in range(AT_A_TIME):
+            if self._urgent is not None:
+                self._pass_on(self._urgent, every=True)
+            if self._others is None or not self._pass_on(self._others, every=False):
+                break
+        else:
+            self._wake()
+        while self._repaired and self._deliver is not None:
+            heard = self._news(*self._repaired.popleft())
+            if heard:
+                self._deliver(heard)
+
+    def _pass_on(self, socket: "zmq.Socket[bytes]", *, every: bool) -> bool:
+        """Deliver one message, or every one there is; whether there was any."""
+        heard: list[Envelope] = []
+        took = self._deliver is not None and self._take(socket, heard)
+        while every and took and self._take(socket, heard):
+            pass
+        if heard and self._deliver is not None:
+            self._deliver(heard)
+        return took
+
+    def _take(self, socket: "zmq.Socket[bytes]", heard: list[Envelope]) -> bool:
+        """Read one message; whether there was one."""
+        if not is_readable(socket):
+            return False
+        frames = socket.recv_multipart(zmq.NOBLOCK)
+        envelope = self._read(frames[-1])
+        if envelope is None:
+            return True
+        if frames[0] == REHEARSAL:
+            if self._on_rehearsal is not None:
+                self._on_rehearsal(envelope)
+        elif self._is_news(envelope):
+            heard.append(envelope)
+        return True
 
     def _read(self, raw: bytes) -> Envelope | None:
         if len(raw) > MAX_MESSAGE_BYTES:
@@ -265,7 +277,7 @@ class Subscriber:
         if known.holes:
             self._repair(source, SNAPSHOT_RETRY_S[0])
         elif source not in self._repairs:
-            self._unsynced.discard(source)
+            self._unsynced -= {source}
             known.settle()
         return news
 
@@ -283,9 +295,9 @@ class Subscriber:
         running = self._repairs.pop(source, None)
         if running is not None:
             running.cancel()
-        self._unsynced.add(source)
+        self._unsynced |= {source}
         # The one task maker of the bus: the reference is kept, and the task ends with the subscriber.
-        self._repairs[source] = asyncio.ensure_future(self._fetch(source, delay_s))
+        self._repairs[source] = self._loop.create_task(self._fetch(source, delay_s))
 
     async def _fetch(self, source: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
@@ -300,6 +312,7 @@ class Subscriber:
             if isinstance(answer, Snapshot):
                 self._repaired.append((source, answer))
                 self._repairs.pop(source, None)
+                self._wake()
                 return
             await asyncio.sleep(SNAPSHOT_RETRY_S[min(attempt, len(SNAPSHOT_RETRY_S) - 1)])
             attempt += 1
