@@ -230,12 +230,6 @@ class Submit(Body, frozen=True, tag="submit"):
     basis: Basis = "settlement"
 
 
-class Rehearse(Body, frozen=True, tag="rehearse"):
-    """A made-up wish that goes the whole way but for journal and venue, so that the way stays warm."""
-
-    submit: Submit
-
-
 class OrderState(Body, frozen=True, tag="order"):
     """One order as the executor's journal has it. Topic ``order.<window>``."""
 
@@ -569,7 +563,6 @@ Command = (
     | ReadChecks
     | ReadWallet
     | Submit
-    | Rehearse
 )
 Answer = (
     StatusReport

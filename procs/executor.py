@@ -23,7 +23,6 @@ from common.messages import (
     ReadAccount,
     ReadChecks,
     ReadWallet,
-    Rehearse,
     SetPosture,
     Submit,
 )
@@ -87,7 +86,7 @@ async def executor(process: Process) -> None:
     desk = start(process, journal, live, balance_usd6)
     intake = Intake(desk)
     process.responder.on(Submit, intake.submit)
-    process.responder.on(Rehearse, intake.rehearse)
+    process.keep_warm(intake.rehearse)
     process.responder.on(SetPosture, desk.set_posture)
     process.responder.on(ReadAccount, desk.read_account)
     if live is not None:

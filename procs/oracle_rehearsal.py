@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from common.feeds.oracle.route import series_key
-from common.messages import SCHEMA, Envelope, Tick
+from common.messages import Envelope, Tick
 from common.runtime.publisher import Publisher
 from common.runtime.shell import Process
 from common.units import E18
@@ -31,16 +31,4 @@ class _Muted:
         self.extra_state: Any = tuple
 
     def publish(self, topic: str, body: Tick, *, ts_event_ns: int, ts_recv_ns: int) -> Envelope:
-        self._publisher.rehearse(body)
-        return Envelope(
-            schema=SCHEMA,
-            source="",
-            boot="",
-            seq=0,
-            topic=topic,
-            ts_event_ns=ts_event_ns,
-            ts_recv_ns=ts_recv_ns,
-            mono_ns=ts_recv_ns,
-            cause="",
-            body=body,
-        )
+        return self._publisher.rehearse(topic, body)

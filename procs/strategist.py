@@ -32,7 +32,6 @@ from common.messages import (
     Envelope,
     OraclesReport,
     ReadOracles,
-    Rehearse,
     Request,
     SetPosture,
     Submit,
@@ -161,20 +160,21 @@ async def strategist(process: Process) -> None:
 
     stage: list[rehearsal.Rehearsal] = []
 
-    def rehearse(_envelope: Envelope) -> None:
+    def rehearse() -> None:
         moment = Moment(process.clock.wall_ns(), process.clock.mono_ns())
         if not stage or moment.mono_ns - stage[0].made_ns > rehearsal.LASTS_NS:
             made = rehearsal.begin(state, moment)
             stage[:] = [made] if made else []
         wish = rehearsal.rehearse(stage[0], moment) if stage else None
         if wish is not None:
-            executor.rehearse(Rehearse(wish))
+            executor.rehearse(wish)
 
     process.responder.on(Why, answer_why)
     process.responder.on(ReadOracles, answer_oracles)
+    process.keep_warm(rehearse)
     process.set_state("ready", "")
     process.spawn(show_counts(process, state), name="counts")
-    process.spawn(subscriber.attend(hear, rehearse), name="bus")
+    process.spawn(subscriber.attend(hear), name="bus")
     await process.stopping.wait()
 
 

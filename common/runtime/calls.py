@@ -5,6 +5,7 @@ reply can never be used again, and a late answer must not be taken for another o
 """
 
 import asyncio
+import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -116,18 +117,14 @@ class Caller:
         self, body: Command, *, request_id: str, timeout_ns: int = DEFAULT_TIMEOUT_NS
     ) -> "asyncio.Future[Answer]":
         """Send now; the future gets the answer, CallRefused, or CallTimedOut (outcome unknown)."""
-        request = Request(
-            schema=SCHEMA,
-            id=request_id,
-            caller=self._caller,
-            expires_mono_ns=self._clock.mono_ns() + timeout_ns,
-            body=body,
-        )
+        request = self._encoder.encode(self._request(body, request_id, timeout_ns))
         absent = False
         try:
-            self._socket.send_multipart((b"", self._encoder.encode(request)), zmq.NOBLOCK)
+            self._socket.send_multipart((b"", request), zmq.NOBLOCK)
         except zmq.Again:
             absent = True
+        # The socket's own thread has it now: let that run, before what is left to do here.
+        os.sched_yield()
         waiting: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting[request_id] = waiting
         waiting.add_done_callback(lambda _done: self._forget(request_id, waiting))
@@ -140,25 +137,23 @@ class Caller:
         return waiting
 
     def rehearse(self, body: Command) -> None:
-        """Send what keeps the way warm; whatever is answered is nobody's."""
-        request = Request(
-            schema=SCHEMA,
-            id="",
-            caller=self._caller,
-            expires_mono_ns=self._clock.mono_ns() + DEFAULT_TIMEOUT_NS,
-            body=body,
-        )
-        try:
-            self._socket.send_multipart((b"", self._encoder.encode(request)), zmq.NOBLOCK)
-        except zmq.Again:
-            return
-        self._turn()
+        """Make a request as ``ask`` does, and throw it away."""
+        self._encoder.encode(self._request(body, "", DEFAULT_TIMEOUT_NS))
 
     def close(self) -> None:
         """Release the socket; who still waits waits for its time-out."""
         if not self._socket.closed:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
+
+    def _request(self, body: Command, request_id: str, timeout_ns: int) -> Request:
+        return Request(
+            schema=SCHEMA,
+            id=request_id,
+            caller=self._caller,
+            expires_mono_ns=self._clock.mono_ns() + timeout_ns,
+            body=body,
+        )
 
     def _turn(self) -> None:
         while not self._socket.closed and is_readable(self._socket):

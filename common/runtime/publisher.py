@@ -19,8 +19,6 @@ from common.runtime.sockets import plain_socket
 
 HIGH_WATER = 100_000
 REPUBLISH_S = 1.0
-REHEARSAL = b"~"
-"""The topic of messages that only keep the way warm; every other topic begins with a small letter."""
 
 
 class Publisher:
@@ -77,21 +75,22 @@ class Publisher:
         self._socket.send_multipart([topic.encode(), self._encoder.encode(envelope)])
         return envelope
 
-    def rehearse(self, body: Published) -> None:
-        """Send a message that nobody counts, records or acts on: whoever wants to stay warm hears it."""
+    def rehearse(self, topic: str, body: Published) -> Envelope:
+        """Make a message as ``publish`` does, and throw it away."""
         envelope = Envelope(
             schema=SCHEMA,
             source=self.role,
             boot=self.boot,
-            seq=0,
-            topic="~",
+            seq=self.seq,
+            topic=topic,
             ts_event_ns=0,
             ts_recv_ns=self._clock.wall_ns(),
             mono_ns=self._clock.mono_ns(),
             cause="",
             body=body,
         )
-        self._socket.send_multipart([REHEARSAL, self._encoder.encode(envelope)])
+        self._encoder.encode(envelope)
+        return envelope
 
     def forget(self, topic: str) -> None:
         """This topic has no state any more."""

@@ -21,7 +21,6 @@ from common.messages import (
     ReadAccount,
     ReadOracles,
     Refused,
-    Rehearse,
     Reply,
     Request,
     Status,
@@ -35,7 +34,7 @@ from common.runtime.sockets import is_readable, plain_socket
 MAX_REQUEST_BYTES = 1 << 20
 REMEMBERED_ANSWERS = 1000
 
-_READINGS = (Status, TakeSnapshot, Why, ReadAccount, ReadOracles, ProveBook, Rehearse)
+_READINGS = (Status, TakeSnapshot, Why, ReadAccount, ReadOracles, ProveBook)
 """Asking these again does no harm, and a thousand remembered snapshots would fill the memory."""
 
 Handler = Callable[[Command, Request], Answer | Awaitable[Answer]]

@@ -33,6 +33,7 @@ from common.messages import (
 from common.runtime import log as logs
 from common.runtime.clock import Clock, SystemClock
 from common.runtime.config import Config, load_config
+from common.runtime.cores import settle_on_cores
 from common.runtime.lock import hold_role
 from common.runtime.paths import Paths, make_paths, prepare
 from common.runtime.publisher import Publisher
@@ -131,17 +132,12 @@ class Process:
         self.group.create_task(work, name=name)
 
     def keep_warm(self, rehearse: Callable[[], None]) -> None:
-        """Run the hot path on made-up input every few milliseconds: at a few ticks a second it goes cold.
+        """Run the way from tick to order on made-up input every few milliseconds, where that is configured.
 
-        Cold, the same code takes four to eight times as long. ``rehearse`` must have no effect.
+        At a few ticks a second it goes cold, and takes several times as long. ``rehearse`` has no effect.
         """
         if self.config.mode == "live" and self.config.speed.keep_warm_ms:
-            self.spawn(self._rehearse(rehearse), name="keep warm")
-
-    async def _rehearse(self, rehearse: Callable[[], None]) -> None:
-        while True:
-            await asyncio.sleep(self.config.speed.keep_warm_ms / 1000)
-            rehearse()
+            self.spawn(_each(self.config.speed.keep_warm_ms / 1000, rehearse), name="keep warm")
 
     def report(self) -> StatusReport:
         """The answer to Status."""
@@ -177,6 +173,23 @@ class Process:
         return {name: age.age_ns() // 1_000_000 for name, age in self.ages.items()}
 
 
+async def _each(every_s: float, work: Callable[[], None]) -> None:
+    """Call something every so often, without a task being woken for it; raises what it raises."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def turn() -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - raised by whoever waits
+            ended.set_exception(error)
+        else:
+            loop.call_later(every_s, turn)
+
+    loop.call_later(every_s, turn)
+    await ended
+
+
 Body = Callable[[Process], Awaitable[None]]
 
 
@@ -203,6 +216,8 @@ def run(
         config = load_config()
         paths = make_paths(config.paths.state_dir, config.paths.run_dir, config.paths.credentials_dir)
         prepare(paths)
+        if config.mode == "live" and config.speed.pin:
+            settle_on_cores(role)
         logger = logs.configure(role, "starting", config.log.level, stream)
         with ExitStack() as held:
             held.enter_context(hold_role(paths.run_dir, role))

@@ -6,7 +6,6 @@ turn of the loop of its own.
 """
 
 import asyncio
-import string
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from common.runtime.calls import call
 from common.runtime.clock import Clock
 from common.runtime.continuity import Continuity
 from common.runtime.endpoints import publish_endpoint
-from common.runtime.publisher import HIGH_WATER, REHEARSAL
+from common.runtime.publisher import HIGH_WATER
 from common.runtime.sockets import is_readable, plain_socket
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -79,7 +78,6 @@ class Subscriber:
         self._sockets = [socket for socket in (self._urgent, self._others) if socket is not None]
         self._loop = asyncio.get_running_loop()
         self._deliver: Deliver | None = None
-        self._on_rehearsal: Callable[[Envelope], None] | None = None
         self._turn_due = False
         self._waiting: asyncio.Future[None] | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -93,22 +91,17 @@ class Subscriber:
         socket.rcvhwm = high_water
         socket.maxmsgsize = MAX_TRANSPORT_BYTES
         socket.reconnect_ivl = 10
-        # Everything but rehearsals: those stay with their publisher unless somebody wants them.
-        for letter in string.ascii_lowercase:
-            socket.subscribe(letter.encode())
+        socket.subscribe(b"")
         for source in sources:
             socket.connect(publish_endpoint(self._run_dir, source))
         return socket
 
-    async def attend(self, deliver: Deliver, on_rehearsal: Callable[[Envelope], None] | None = None) -> None:
+    async def attend(self, deliver: Deliver) -> None:
         """Call ``deliver`` with news as they come, until cancelled; raises what ``deliver`` raises.
 
-        Urgent sources are read before each message of the others; ``on_rehearsal`` gets what the urgent ones
-        only send to keep the way warm.
+        Urgent sources are read before each message of the others.
         """
-        self._deliver, self._on_rehearsal = deliver, on_rehearsal
-        if on_rehearsal is not None and self._urgent is not None:
-            self._urgent.subscribe(REHEARSAL)
+        self._deliver = deliver
         self._ended = self._loop.create_future()
         for socket in self._sockets:
             self._loop.add_reader(socket.fileno(), self._turn)
@@ -207,12 +200,7 @@ class Subscriber:
             return False
         frames = socket.recv_multipart(zmq.NOBLOCK)
         envelope = self._read(frames[-1])
-        if envelope is None:
-            return True
-        if frames[0] == REHEARSAL:
-            if self._on_rehearsal is not None:
-                self._on_rehearsal(envelope)
-        elif self._is_news(envelope):
+        if envelope is not None and self._is_news(envelope):
             heard.append(envelope)
         return True
 

@@ -28,18 +28,19 @@ class Intents:
         self.path = path
         self._encoder = msgspec.msgpack.Encoder()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._size = os.fstat(self._file).st_size
         self._nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
     def append(self, commit: CommitIntent) -> None:
         """Let one intent outlive this process; raises OSError, and then nothing of it is there."""
         record = self._record(commit)
-        end = os.fstat(self._file).st_size
-        written = 0
+        end, written = self._size, 0
         try:
             written = os.write(self._file, record)
         finally:
             if written != len(record):
                 os.ftruncate(self._file, end)
+        self._size = end + written if written == len(record) else end
         if written != len(record):
             raise OSError(errno.ENOSPC, f"only {written} of {len(record)} bytes could be written")
 
@@ -77,6 +78,7 @@ class Intents:
     def clear(self) -> None:
         """All of it is in the journal now."""
         os.ftruncate(self._file, 0)
+        self._size = 0
 
     def close(self) -> None:
         """Release the file."""

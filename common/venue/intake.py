@@ -5,6 +5,7 @@ Whether it may is decided by ``common.core.order_flow`` through the desk. Never 
 
 from collections.abc import Awaitable
 
+from common.core.moment import Moment
 from common.core.order_effects import (
     CommitIntent,
     Refuse,
@@ -15,7 +16,6 @@ from common.core.order_events import (
 from common.core.order_flow import step
 from common.errors import CallRefused, CallTimedOut
 from common.messages import (
-    Accepted,
     Answer,
     BookProof,
     BookState,
@@ -23,7 +23,6 @@ from common.messages import (
     MarketState,
     ProveBook,
     Refused,
-    Rehearse,
     Request,
     Submit,
 )
@@ -92,19 +91,20 @@ class Intake:
             return Refused(code="busy", text="decided upon while things changed; ask again")
         return self._desk.decide(event)
 
-    def rehearse(self, command: Command, request: Request) -> Answer:
+    def rehearse(self) -> None:
         """Go the way of a submit, journal and venue left out: nothing changes, nothing is kept or sent."""
-        assert isinstance(command, Rehearse)
-        submit, desk = command.submit, self._desk
-        market = desk.state.markets.get(submit.window)
-        prepared = desk.venue.rehearse(submit, market) if market is not None else None
+        desk = self._desk
+        market = next((each for each in desk.state.markets.values() if each.outcome is None), None)
+        if market is None:
+            return
+        submit = _made_up(market, desk.state.strategy.max_price4 - market.tick4, desk.moment())
+        prepared = desk.venue.rehearse(submit, market)
         if isinstance(prepared, Prepared):
-            event = Submitted(submit, request.id, prepared.order_id, prepared.wire)
+            event = Submitted(submit, "rehearsal", prepared.order_id, prepared.wire)
             _, effects = step(desk.state, event, desk.moment())
             for effect in effects:
                 if isinstance(effect, CommitIntent):
                     desk.journal.rehearse(effect)
-        return Accepted(text="rehearsed")
 
     def _would_begin(self, event: Submitted) -> bool:
         """Whether this would be a new order now; repetitions and refusals need no book."""
@@ -138,3 +138,19 @@ class Intake:
 def proven_of_late(quote: BookState | None) -> bool:
     """Whether the venue's hash bore this book out, but for its last moments (venue's clock)."""
     return quote is not None and quote.proven_ns > 0 and quote.venue_ns - quote.proven_ns <= PROVEN_NS
+
+
+def _made_up(market: MarketState, limit4: int, moment: Moment) -> Submit:
+    return Submit(
+        intent_id=f"{market.window}/up/rehearsal",
+        window=market.window,
+        asset=market.asset,
+        token=market.token_up,
+        outcome="up",
+        strategy="rehearsal",
+        limit4=limit4 // market.tick4 * market.tick4,
+        stake_usd6=10_000_000,
+        decided_ns=moment.wall_ns,
+        decided_mono_ns=moment.mono_ns,
+        cause="",
+    )

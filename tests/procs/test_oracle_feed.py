@@ -199,7 +199,7 @@ class Rehearsed:
     def __init__(self) -> None:
         self.bodies: list[Tick] = []
 
-    def rehearse(self, body: Tick) -> None:
+    def rehearse(self, _topic: str, body: Tick) -> None:
         self.bodies.append(body)
 
 

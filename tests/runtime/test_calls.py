@@ -16,7 +16,6 @@ from common.messages import (
     Answer,
     Command,
     Refused,
-    Rehearse,
     Reply,
     Request,
     SetPosture,
@@ -371,18 +370,18 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(run_dir: Path) 
     asyncio.run(play())
 
 
-def test_a_rehearsal_is_handled_and_remembered_by_nobody(run_dir: Path) -> None:
+def test_a_rehearsal_sends_nothing(run_dir: Path) -> None:
     async def play() -> None:
         async with context() as ctx, peer(ctx, run_dir, "executor") as one:
             handler = Counted()
-            one.responder.on(Rehearse, handler)
+            one.responder.on(Submit, handler)
             one.responder.on(SetPosture, Counted())
             caller = Caller(ctx, run_dir, "executor", "strategist", CLOCK)
             await reached(caller)
             for _ in range(3):
-                caller.rehearse(Rehearse(SUBMIT))
+                caller.rehearse(SUBMIT)
             assert await asked(caller, "b") == Accepted(text="1")
-            assert handler.acted == 3
+            assert handler.acted == 0
             caller.close()
 
     asyncio.run(play())
