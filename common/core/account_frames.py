@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any, NoReturn
 
+from common.core.order_events import ForeignSeen
 from common.core.venue_facts import OrderNews, OrderPhase, VenueTrade
 from common.errors import FrameRefused
 from common.messages import TradeStatus
@@ -134,10 +135,14 @@ def read_order(raw: Mapping[str, Any]) -> OrderNews:
     return OrderNews(order_id, phase, matched6, trade_ids, text)
 
 
-def concerns(raw: Mapping[str, Any]) -> str:
-    """What a trade that is not ours is called, for whoever must look into it."""
+def foreign_trade(raw: Mapping[str, Any]) -> ForeignSeen:
+    """A trade that is not ours, named for whoever must look into it."""
     trade_id, order_id = _printable(str(raw.get("id"))), _printable(str(raw.get("taker_order_id")))
-    return f"trade {trade_id[:80]} of order {order_id[:80]}"
+    token = str(raw.get("asset_id"))
+    return ForeignSeen(
+        f"trade {trade_id[:80]} of order {order_id[:80]}",
+        token if token.isascii() and token.isdigit() else "",
+    )
 
 
 def _phase(word: str, kind: str) -> OrderPhase | None:
@@ -279,4 +284,4 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-__all__ = ["IsOurs", "concerns", "makers_differ", "read_json", "read_order", "read_trades"]
+__all__ = ["IsOurs", "foreign_trade", "makers_differ", "read_json", "read_order", "read_trades"]

@@ -100,9 +100,11 @@ class NewsSeen(msgspec.Struct, frozen=True):
 
 
 class ForeignSeen(msgspec.Struct, frozen=True):
-    """The account did something that was not our doing."""
+    """The account did something that was not our doing, as far as the journal knows."""
 
     what: str
+    token: str = ""
+    """What was traded; empty where it was no trade."""
 
 
 class LookedUp(msgspec.Struct, frozen=True):

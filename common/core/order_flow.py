@@ -90,8 +90,8 @@ def _applied(state: State, event: Event, moment: Moment) -> Result:
             return _trade_seen(state, event, moment)
         case NewsSeen(news):
             return order_pursuit.news_seen(state, news, moment)
-        case ForeignSeen(what):
-            return order_trades.foreign_seen(state, what)
+        case ForeignSeen(what, token):
+            return order_trades.foreign_seen(state, what, token)
         case LookedUp(intent_id, reading):
             return order_pursuit.looked_up(state, intent_id, reading, moment)
         case CaughtUp(problem):

@@ -42,6 +42,9 @@ def refused_before_risk(
     gap = _market_gap(market, moment)
     if gap:
         return Refuse("passport", gap)
+    if not state.foreign_tokens.isdisjoint((market.token_up, market.token_down)):
+        text = f"{submit.window} was traded with this account, and the journal knows nothing of it"
+        return Refuse("foreign", text)
     token = market.token_up if submit.outcome == "up" else market.token_down
     if (submit.token, submit.asset) != (token, market.asset):
         return Refuse("wrong-token", f"{submit.token} is not the {submit.outcome} token of {submit.window}")

@@ -130,5 +130,7 @@ class State(msgspec.Struct, frozen=True):
     """By name."""
     catch_up_at_ns: int = 0
     """Monotonic instant of the next reading of trades."""
+    foreign_tokens: frozenset[str] = frozenset()
+    """Tokens this account has traded without the journal knowing of it, as seen since the start."""
     warned: frozenset[str] = frozenset()
     """Trades and orders of others, and stuck trades, that were told already."""

@@ -66,8 +66,13 @@ def trade_seen(state: State, trade: VenueTrade, moment: Moment) -> Result:
     return state, [CommitTrade(order, fill, position, ()), PublishFill(fill)]
 
 
-def foreign_seen(state: State, what: str) -> Result:
-    """Somebody else acts with this account: told once each, and named by ``prove`` where it moved money."""
+def foreign_seen(state: State, what: str, token: str = "") -> Result:
+    """Somebody else acts with this account: told once each, and named by ``prove`` where it moved money.
+
+    A window that was traded so is left alone: it may have been our order, and a power cut took its intent.
+    """
+    if token and token not in state.foreign_tokens:
+        state = msgspec.structs.replace(state, foreign_tokens=state.foreign_tokens | {token})
     if what in state.warned:
         return state, []
     state = msgspec.structs.replace(state, warned=state.warned | {what})

@@ -32,7 +32,6 @@ from common.core.order_events import (
     CaughtUp,
     Completeness,
     Event,
-    ForeignSeen,
     JournalFailed,
     LedgerChecked,
     LookedUp,
@@ -312,8 +311,8 @@ class Desk:
             return
         for trade in activity.trades:
             self.tell(TradeSeen(trade))
-        for what in activity.foreign:
-            self.tell(ForeignSeen(what))
+        for trade_of_others in activity.foreign:
+            self.tell(trade_of_others)
         self.tell(CaughtUp())
 
     def catch_up(self) -> None:

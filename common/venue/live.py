@@ -22,7 +22,8 @@ from polymarket.environments import Environment
 from polymarket.errors import PolymarketError, RequestRejectedError, UserInputError
 from polymarket.models.clob.api_key import ApiKeyCreds
 
-from common.core.account_frames import IsOurs, concerns, read_json, read_order, read_trades
+from common.core.account_frames import IsOurs, foreign_trade, read_json, read_order, read_trades
+from common.core.order_events import ForeignSeen
 from common.core.venue_facts import Absent, Found, OrderNews, Reading, Unread, VenueTrade
 from common.errors import DependencyMissing, FeedRefused, FrameRefused
 from common.runtime.config import Config
@@ -164,8 +165,10 @@ class AccountClient:
             raise _Incomplete(f"{path}: the answer is not the order's record")
         return read_order(raw)
 
-    async def _trades(self, since_ns: int, is_ours: IsOurs) -> tuple[tuple[VenueTrade, ...], tuple[str, ...]]:
-        """Our trades, and the names of those that are nobody's we know.
+    async def _trades(
+        self, since_ns: int, is_ours: IsOurs
+    ) -> tuple[tuple[VenueTrade, ...], tuple[ForeignSeen, ...]]:
+        """Our trades, and those of orders nobody here knows.
 
         Not filtered by token: a taker of the other token may have filled an order of ours that rested.
         """
@@ -174,7 +177,7 @@ class AccountClient:
         read = [(read_trades(raw, is_ours), raw) for raw in rows]
         return (
             tuple(trade for trades, _ in read for trade in trades),
-            tuple(concerns(raw) for trades, raw in read if not trades),
+            tuple(foreign_trade(raw) for trades, raw in read if not trades),
         )
 
     async def _pages(self, path: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from common.core.order_effects import (
     Refuse,
 )
 from common.core.order_events import (
+    ForeignSeen,
     VenueAnswer,
 )
 from common.core.order_state import (
@@ -28,10 +29,10 @@ class Prepared(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """The account's trades of a span of time, in full; ``foreign`` names those of others' orders."""
+    """The account's trades of a span of time, in full; ``foreign`` are those of others' orders."""
 
     trades: tuple[VenueTrade, ...]
-    foreign: tuple[str, ...] = ()
+    foreign: tuple[ForeignSeen, ...] = ()
 
 
 class OrderPort(Protocol):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.core.account_frames import concerns, makers_differ, read_json, read_order, read_trades
+from common.core.account_frames import foreign_trade, makers_differ, read_json, read_order, read_trades
 from common.core.venue_facts import OrderNews, VenueTrade
 from common.errors import FrameRefused
 from common.units import SECOND, size6_text
@@ -135,8 +135,11 @@ def test_no_order_id_is_nobodys() -> None:
     assert read_trades(raw(taker_order_id=None), lambda _one: True) == ()
 
 
-def test_what_concerns_others_is_named_fit_for_a_terminal() -> None:
-    assert concerns(raw(id="t\x1b[2J1\n")) == f"trade t [2J1  of order {OURS}"
+def test_what_foreign_trade_others_is_named_fit_for_a_terminal() -> None:
+    assert foreign_trade(raw(id="t\x1b[2J1\n")).what == f"trade t [2J1  of order {OURS}"
+    assert foreign_trade(raw(asset_id="77")).token == "77"
+    for none in ("", "x7", None, "\u0667"):
+        assert foreign_trade(raw(asset_id=none)).token == ""
     assert read_order({"id": OURS, "status": "CANCELED_no\x1bway"}).text == "CANCELED_no way"
 
 

@@ -50,7 +50,7 @@ from common.core.order_state import (
 from common.core.venue_facts import Absent, Found, OrderNews, Reading, TradeStatus, Unread, VenueTrade
 from common.messages import Outcome
 from common.units import SECOND
-from order_playbook import BANKROLL, UP, WINDOW, Playbook, market
+from order_playbook import BANKROLL, DOWN, UP, WINDOW, Playbook, market
 
 INTENT = f"{WINDOW}/up/lag"
 ORDER_ID = "0xfeed"
@@ -247,6 +247,17 @@ def test_somebody_elses_doings_are_told_once_and_not_booked() -> None:
         play.hear(TradeSeen(trade(9, order_id="0xother")), ForeignSeen("order 0xabc"))
     assert [alert.alert.code for alert in play.got(RaiseAlert)] == ["foreign-activity"] * 2
     assert play.state.books.fills == ()
+
+
+def test_a_window_somebody_else_has_traded_is_left_alone() -> None:
+    """It may have been our own order, whose intent a power cut took."""
+    for token in (UP, DOWN):
+        play = Playbook().opened()
+        play.hear(ForeignSeen("trade t of order 0xother", "4711"), ForeignSeen("order 0xabc"))
+        assert not isinstance(play.submit()[0], Refuse)
+        play = Playbook().opened()
+        play.hear(ForeignSeen("trade t of order 0xother", token))
+        assert play.refusal() == "foreign"
 
 
 def test_unknown_is_asked_for_at_once_and_again_with_longer_pauses() -> None:

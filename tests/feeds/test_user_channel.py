@@ -181,7 +181,7 @@ async def test_it_greets_tells_and_says_each_time_that_it_is_back() -> None:
         await socket.wait_closed()
 
     async with channel(script) as heard:
-        await until(lambda: len(heard.greetings) == 2 and len(heard.events) >= 2 and heard.refused)
+        await until(lambda: len(heard.states) >= 3 and len(heard.events) >= 2 and heard.refused)
         assert heard.greetings[0] == {
             "type": "user",
             "auth": {"apiKey": "key", "secret": "secret", "passphrase": "phrase"},

@@ -412,7 +412,7 @@ async def test_trades_of_the_account_ours_and_others() -> None:
         found = await client.trades_since(SINCE_NS, ["0x00", ORDER])
         assert isinstance(found, Activity)
         assert [(one.trade_id, one.status) for one in found.trades] == [("t1", "mined"), ("t2", "confirmed")]
-        assert found.foreign == ("trade o1 of order 0xother",)
+        assert [seen.what for seen in found.foreign] == ["trade o1 of order 0xother"]
         for answer, _ in REFUSALS:
             desk.answers[TRADES] = answer
             assert isinstance(await client.trades_since(SINCE_NS, [ORDER]), Unread)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from common.core.account_frames import (
     IsOurs,
-    concerns,
+    foreign_trade,
     makers_differ,
     read_json,
     read_order,
@@ -79,7 +79,7 @@ def _read(item: Any, is_ours: IsOurs, refused: list[FrameRefused]) -> list[Accou
     if kind == "trade":
         trades = read_trades(item, is_ours)
         if not trades:
-            return [ForeignSeen(concerns(item))]
+            return [foreign_trade(item)]
         differing = "" if all(trade.maker for trade in trades) else makers_differ(item)
         refused += [FrameRefused("makers-do-not-add-up", differing)] if differing else []
         return [TradeSeen(trade) for trade in trades]
