@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.core.account_frames import foreign_trade, makers_differ, read_json, read_order, read_trades
@@ -339,6 +339,7 @@ PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_si
 JSON = PLAIN | st.lists(PLAIN, max_size=3) | st.dictionaries(st.text(max_size=6), PLAIN, max_size=3)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*raw(), "type", "size_matched"]), JSON))
 def test_noise_is_refused_or_read_and_never_raises_anything_else(document: dict[str, Any]) -> None:
     odd = raw() | document

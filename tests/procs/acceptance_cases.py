@@ -280,7 +280,7 @@ async def _(live: LiveStage, name: str) -> None:
 
 @case("an unproven book is refused")
 async def _(live: LiveStage, name: str) -> None:
-    live.open_window(name)
+    live.open_window(name, proven=False)
     live.on.unproven.add(live.specs[name].token_up)
     await refuses(live, name, code="book-unproven")
 

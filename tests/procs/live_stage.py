@@ -93,6 +93,8 @@ class LiveStage:
     session: aiohttp.ClientSession
     number: int = 0
     specs: dict[str, MarketSpec] = field(default_factory=dict)
+    unproven: set[str] = field(default_factory=set)
+    """Windows whose books the venue never bore out by a hash."""
 
     def start(self, *, before: str = "") -> None:
         """Start the executor; ``before`` is Python run in it first."""
@@ -122,9 +124,18 @@ class LiveStage:
         self.venue.happen([Listed(spec), *books], time.time_ns())
 
     def open_window(
-        self, name: str, *, lasts_s: float = 300, asks: Any = ASKS, version: str = "v1", tick: str = "0.01"
+        self,
+        name: str,
+        *,
+        lasts_s: float = 300,
+        asks: Any = ASKS,
+        version: str = "v1",
+        tick: str = "0.01",
+        proven: bool = True,
     ) -> None:
         """List a market at the venue and tell the executor of it and of its book."""
+        if not proven:
+            self.unproven.add(name)
         self.number += 1
         now = time.time_ns()
         base = 1_000_000 + self.number * 10
@@ -181,7 +192,7 @@ class LiveStage:
             tick4=100,
             venue_ns=now_ns,
             data_mono_ns=self.on.clock.mono_ns(),
-            proven_ns=now_ns,
+            proven_ns=0 if name in self.unproven else now_ns,
         )
         self.on.publisher.publish(f"book.{book.token}", book, keep=True)
 

@@ -199,8 +199,9 @@ class Rehearsed:
     def __init__(self) -> None:
         self.bodies: list[Tick] = []
 
-    def rehearse(self, _topic: str, body: Tick) -> None:
+    def rehearse(self, _topic: str, body: Tick) -> SimpleNamespace:
         self.bodies.append(body)
+        return SimpleNamespace(mono_ns=body.observed_ns)
 
 
 @pytest.mark.parametrize("made_up", [rtds.made_up, None])

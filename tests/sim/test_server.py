@@ -456,6 +456,7 @@ def test_past_steps_happen_before_the_first_client_and_later_ones_in_time() -> N
     asyncio.run(scene())
 
 
+@pytest.mark.procs  # it measures time: nothing may run beside it
 def test_a_thousand_frames_a_second_reach_three_clients_without_lag() -> None:
     async def scene() -> None:
         now_ns = time.time_ns() + 300_000_000
