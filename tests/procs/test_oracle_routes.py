@@ -139,6 +139,7 @@ async def holes(stage: Loopback) -> list[int]:
     return sorted(set(range(min(seconds), max(seconds) + 1)) - seconds)
 
 
+@pytest.mark.slow
 async def test_one_origin_of_several_may_freeze_unnoticed_by_the_price(
     tmp_path: Path, free_port: int
 ) -> None:
