@@ -75,7 +75,8 @@ class Responder:
     def _turn(self, ended: "asyncio.Future[None]") -> None:
         """Answer all that is there; what has to wait for something is answered by a task of its own."""
         try:
-            while self._answering is None and not self._socket.closed and is_readable(self._socket):
+            # Asked also while something is being answered: until it is, the descriptor calls without end.
+            while not self._socket.closed and is_readable(self._socket) and self._answering is None:
                 answer = self._answer(self._socket.recv(zmq.NOBLOCK))
                 if isinstance(answer, bytes):
                     self._socket.send(answer, zmq.NOBLOCK)

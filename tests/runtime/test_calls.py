@@ -409,3 +409,38 @@ def test_what_a_handler_raises_ends_the_answering(run_dir: Path) -> None:
 
     for handler in (breaking, breaking_later):
         asyncio.run(play(handler))
+
+
+def test_a_command_that_waits_behind_a_slow_one_costs_no_time(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[int] = []
+    real = Responder._turn
+    monkeypatch.setattr(Responder, "_turn", lambda self, ended: (turns.append(1), real(self, ended)))
+
+    async def play() -> None:
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            slow = asyncio.Event()
+
+            async def slowly(_command: Command, request: Request) -> Answer:
+                await slow.wait()
+                return Accepted(text=request.id)
+
+            one.responder.on(SetPosture, slowly)
+            caller = Caller(ctx, run_dir, "executor", "strategist", CLOCK)
+            await reached(caller)
+            first = caller.ask(WISH, request_id="a")
+            async with asyncio.timeout(5):
+                while not one.responder._answering:
+                    await asyncio.sleep(0.001)
+            # From a connection of its own: that it comes is news for the socket.
+            second = asyncio.ensure_future(
+                call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK, request_id="b")
+            )
+            await asyncio.sleep(0.2)
+            assert len(turns) < 50
+            slow.set()
+            assert [await first, await second] == [Accepted(text="a"), Accepted(text="b")]
+            caller.close()
+
+    asyncio.run(play())
