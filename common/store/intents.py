@@ -42,7 +42,9 @@ class Intents:
                 os.ftruncate(self._file, end)
         self._size = end + written if written == len(record) else end
         if written != len(record):
-            raise OSError(errno.ENOSPC, f"only {written} of {len(record)} bytes could be written")
+            raise OSError(
+                errno.ENOSPC, f"only {written} of {len(record)} bytes could be written; free some space"
+            )
 
     def rehearse(self, commit: CommitIntent) -> None:
         """Make the record and let the kernel throw it away."""

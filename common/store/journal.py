@@ -9,7 +9,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,7 +159,8 @@ class Journal:
         )
         if ahead and self._intents is not None:
             self._ahead.clear()
-            with _translated(self._intents.path, "written"):
+            # It is committed: what stays in the file is known by the tables at the next start.
+            with suppress(OSError):
                 self._intents.clear()
 
     def _take_in(self, intents: Intents) -> None:
@@ -170,7 +171,8 @@ class Journal:
         ahead = intents.read()
         if ahead:
             self.commit(*(commit for commit in ahead if commit.order.state.order_id not in known))
-            intents.clear()
+        # Also where there is nothing but a torn record: behind it the next one could not be read.
+        intents.clear()
 
     def _entries(self) -> tuple[Entry, ...]:
         lines: dict[int, list[Line]] = {}

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 
+import msgspec
 import pytest
 
 from common.core.account import broken_sums
@@ -285,6 +286,50 @@ def test_a_full_disk_stops_orders_not_the_process() -> None:
             recovered(on)
 
     asyncio.run(play())
+
+
+def test_a_commit_that_fails_behind_its_order_is_no_refusal_of_it() -> None:
+    """The order has left: a "no" would be a lie; its intent goes into the tables when they can take it."""
+
+    async def play() -> None:
+        async with stage() as on:
+            on.start()
+            await on.report()
+            on.open_window("w1", lasts_s=60, delay_ms=0)
+            await on.submit("w1")
+            on.open_window("w2", lasts_s=60, delay_ms=0)
+            await until_refused_no_more(on, "w2")
+            blocker = sqlite3.connect(on.state_dir / "journal.sqlite", isolation_level=None)
+            blocker.execute("BEGIN IMMEDIATE")
+            answer = await on.ask(on.wish("w2"), timeout_s=5)
+            assert isinstance(answer, Accepted)
+            report = await on.report()
+            assert report.posture.posture == "halted"
+            assert "journal" in report.posture.reason
+            assert {order.window for order in report.orders} == {"w1", "w2"}
+            on.kill()
+            blocker.execute("ROLLBACK")
+            blocker.close()
+            on.start()
+            report = await on.report()
+            assert {order.window for order in report.orders} == {"w1", "w2"}
+            assert report.account.ledger_difference_usd6 == 0
+            on.kill()
+
+    asyncio.run(play())
+
+
+async def until_refused_no_more(on: Stage, name: str) -> None:
+    """Until the executor has the window's book: an oversized stake is refused for nothing but its size."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await on.ask(msgspec.structs.replace(on.wish(name), stake_usd6=26_000_000))
+            except CallRefused as refusal:
+                if refusal.code == "risk":
+                    return
+                on.publish_book(name)
+                await asyncio.sleep(0.02)
 
 
 def test_a_second_executor_is_refused() -> None:

@@ -133,3 +133,35 @@ def test_what_does_not_fit_leaves_nothing_behind(path: Path, monkeypatch: pytest
     monkeypatch.undo()
     assert intents.read() == [FIRST]
     intents.close()
+
+
+def test_a_torn_record_does_not_spoil_the_next_one(journal: Journal) -> None:
+    """The process died in the middle of a write; what its successor writes ahead must be readable."""
+    journal.write_ahead(FIRST)
+    journal.commit()
+    whole = file_of(journal)
+    other = Intents(whole)
+    other.append(SECOND)
+    whole.write_bytes(whole.read_bytes()[:-5])
+    other.close()
+    again = reopened(journal)
+    assert orders(again) == {FIRST.order.state.order_id}
+    again.write_ahead(SECOND)
+    assert orders(reopened(again)) == {FIRST.order.state.order_id, SECOND.order.state.order_id}
+
+
+def test_a_file_that_cannot_be_emptied_is_no_failure_of_the_commit(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are in: whoever is told of a failure would take the order for not begun."""
+
+    def refuse(_file: int, _length: int) -> None:
+        raise OSError("input/output error")
+
+    journal.write_ahead(FIRST)
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    journal.commit()
+    monkeypatch.undo()
+    assert file_of(journal).stat().st_size > 0
+    assert orders(journal) == orders(reopened(journal)) == {FIRST.order.state.order_id}
+    assert file_of(journal).stat().st_size == 0
