@@ -179,6 +179,8 @@ async def _each(every_s: float, work: Callable[[], None]) -> None:
     ended: asyncio.Future[None] = loop.create_future()
 
     def turn() -> None:
+        if ended.done():
+            return  # cancelled: the process is stopping
         try:
             work()
         except Exception as error:  # noqa: BLE001 - raised by whoever waits

@@ -5,7 +5,7 @@ import pickle
 from common.core import rehearsal
 from common.core.decision_state import SendOrder
 from common.core.moment import Moment
-from common.units import MILLISECOND, SECOND
+from common.units import MILLISECOND
 from conversation import Conversation, tick
 
 
@@ -37,7 +37,3 @@ def test_there_is_nothing_to_rehearse_without_an_open_window_or_an_account() -> 
     talk.second = 31
     talk.state.account = None
     assert rehearsal.begin(talk.state, moment_of(talk)) is None
-
-
-def test_it_lasts_a_second() -> None:
-    assert rehearsal.LASTS_NS == SECOND
