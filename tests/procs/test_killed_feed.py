@@ -33,10 +33,10 @@ pytestmark = [pytest.mark.procs, pytest.mark.timeout(120)]
 ROLE = "oracle-rtds"
 KILLS = 5
 MEDIAN_LIMIT_S = 0.3
-MEDIAN_STARTS = 1.6
+MEDIAN_STARTS = 1.4
 """On a machine where loading the code alone takes long, the limits are these multiples of that."""
 MAX_LIMIT_S = 0.6
-MAX_STARTS = 2.5
+MAX_STARTS = 2.0
 ROUNDS = 3
 """Whatever else the machine does only lengthens a silence: a round over the limits is measured again."""
 CALM_S = 0.5
