@@ -8,15 +8,25 @@ from typing import Literal
 
 import msgspec
 
-from common.core.redemption.claims import Claim
+from common.core.redemption.claims import Claim, Holding
 
 Route = Literal["own-gas", "relayer"]
 Stage = Literal["signed", "sent", "included", "ended"]
-EndKind = Literal["paid", "elsewhere", "reverted", "zero", "kept", "short", "overtaken", "refused", "expired"]
-"""``paid``: in full by us. ``elsewhere``: somebody else redeemed it first, the money came. ``reverted``: mined
-without effect. ``zero``: tokens gone and no money. ``kept``: mined well and nothing burnt. ``short``: less
-money than computed. ``overtaken``: the nonce was used by something else and the tokens are still here.
-``refused``: never accepted. ``expired``: its deadline passed unused."""
+EndKind = Literal[
+    "paid",
+    "elsewhere",
+    "reverted",
+    "zero",
+    "kept",
+    "short",
+    "overtaken",
+    "refused",
+    "expired",
+]
+"""``paid``: in full by us. ``elsewhere``: somebody else took the tokens first. ``reverted``: mined without
+effect. ``zero``: tokens gone and no money. ``kept``: mined well and nothing burnt. ``short``: less money than
+computed. ``overtaken``: the nonce was used by something else, the tokens are here. ``refused``: never
+accepted. ``expired``: its deadline passed unused."""
 ALARMING: tuple[EndKind, ...] = ("zero", "kept", "short")
 """The contracts are not what they were taken for: nothing is sent by itself any more."""
 
@@ -51,6 +61,11 @@ class ClaimEnd(msgspec.Struct, frozen=True):
     condition_id: str
     kind: EndKind
     paid_usd6: int
+    """What arrived, surplus included."""
+    surplus_usd6: int = 0
+    """What arrived beyond the computed payout: somebody's dust in the adapter."""
+    burnt: tuple[Holding, ...] = ()
+    """What left the wallet."""
     tx_hash: str = ""
     log_index: int = -1
     """Of the transfer that brought the money; -1 where there is none."""
@@ -76,6 +91,8 @@ class Attempt(msgspec.Struct, frozen=True):
     stage: Stage = "signed"
     sent_ns: int = 0
     """When its newest version last went out; 0: never, as far as is known."""
+    first_sent_ns: int = 0
+    """When it went out for the first time."""
     transaction_id: str = ""
     """The relayer's name for it."""
     inclusion: Inclusion | None = None

@@ -1,0 +1,220 @@
+"""What to do next about a try that is under way: one function of the journal and of what is seen now.
+
+It does not matter whether this process, an earlier one that was killed, or nobody sent the bytes: what is
+seen decides. So starting again is nothing special, and every answer may be lost. Reads nothing itself.
+"""
+
+import msgspec
+
+from common.core.redemption.attempts import Attempt, ClaimEnd, EndKind, Inclusion, Receipt, RelayerWord
+from common.core.redemption.claims import Claim
+from common.core.redemption.effect import Places, judge
+from common.core.redemption.gas import GasPolicy, Offer, cost_wei, raised
+from common.units import SECOND
+
+RESEND_NS = 15 * SECOND
+"""The same bytes go out again so long after they last did."""
+STUCK_NS = 75 * SECOND
+"""A transaction that is not in a block by then is replaced by one that bids more."""
+PATIENCE_NS = 600 * SECOND
+"""After so long an open try is told as late."""
+DEADLINE_MARGIN_S = 60
+"""How long after a deadline the chain's clock must be before it counts."""
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """Everything that is seen of one try at one block."""
+
+    head: int
+    finalized: int
+    chain_s: int
+    """Time of the finalized block, seconds since 1970."""
+    nonce: int
+    """Next nonce of the sender at the head."""
+    final_nonce: int
+    """The same at the finalized block."""
+    held: dict[str, int]
+    """The wallet's balance of each claimed token at the head."""
+    receipts: tuple[Receipt, ...] = ()
+    """Of our own transactions: any version, or the one the relayer names."""
+    takers: tuple[Receipt, ...] = ()
+    """Of other transactions that took claimed tokens, finalized ones only."""
+    base_fee_wei: int = 0
+    tip_wei: int = 0
+    word: RelayerWord | None = None
+    found_id: str = ""
+    """The relayer's name for our action, found in its list because its answer was lost."""
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Look again later; ``late`` when a person should know."""
+
+    text: str
+    late: bool = False
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Let the newest version go out, byte for byte."""
+
+
+class Renew(msgspec.Struct, frozen=True):
+    """Sign the same call with the same nonce for a higher bid, then send that."""
+
+    offer: Offer
+
+
+class Include(msgspec.Struct, frozen=True):
+    """Note the block it is in, or that it is in none any more."""
+
+    inclusion: Inclusion | None
+    text: str
+
+
+class Adopt(msgspec.Struct, frozen=True):
+    """Note the relayer's name for it."""
+
+    transaction_id: str
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """It is over."""
+
+    ends: tuple[ClaimEnd, ...]
+    gas_wei: int
+    text: str
+
+
+Move = Wait | Send | Renew | Include | Adopt | Finish
+
+
+def next_move(
+    attempt: Attempt, sight: Sight, now_ns: int, policy: GasPolicy, spent_today_wei: int, places: Places
+) -> Move:
+    """The one next thing to do about an open try."""
+    receipt = max(sight.receipts, key=lambda each: each.block, default=None)
+    if receipt is not None:
+        return _mined(attempt, sight, receipt, places)
+    if attempt.inclusion is not None:
+        text = (
+            f"block {attempt.inclusion.block} with {attempt.inclusion.tx_hash} is not in the chain any more"
+        )
+        return Include(None, text)
+    if sight.final_nonce > attempt.nonce:
+        return _overtaken(attempt, sight, places)
+    if sight.nonce > attempt.nonce:
+        return Wait(f"nonce {attempt.nonce} is used; its block is not final yet")
+    if attempt.route == "own-gas":
+        return _unmined(attempt, sight, now_ns, policy, spent_today_wei)
+    return _unrelayed(attempt, sight, now_ns)
+
+
+def _mined(attempt: Attempt, sight: Sight, receipt: Receipt, places: Places) -> Move:
+    inclusion = Inclusion(receipt.tx_hash, receipt.block, receipt.block_hash, receipt.ok)
+    if inclusion != attempt.inclusion:
+        return Include(inclusion, f"in block {receipt.block}")
+    if receipt.block > sight.finalized:
+        return Wait(f"in block {receipt.block}, {receipt.block - sight.finalized} blocks from final")
+    ends = judge(attempt.claims, attempt.wallet, receipt, places)
+    settled = _with_takers(attempt, sight, ends, places)
+    if settled is None:
+        return Wait("the tokens are gone by another transaction, which is not found or final yet")
+    return Finish(settled, receipt.gas_wei if attempt.route == "own-gas" else 0, _summary(settled))
+
+
+def _overtaken(attempt: Attempt, sight: Sight, places: Places) -> Move:
+    """The nonce is used for good, by no transaction we know the hash of."""
+    text = f"nonce {attempt.nonce} of {attempt.sender} was used by another transaction"
+    ends = tuple(
+        ClaimEnd(claim.condition_id, "overtaken", 0, text=f"{text}; the tokens are still here")
+        for claim in attempt.claims
+    )
+    settled = _with_takers(attempt, sight, ends, places)
+    if settled is None:
+        return Wait(f"{text}, and it is not found or final yet")
+    return Finish(settled, 0, _summary(settled))
+
+
+def _with_takers(
+    attempt: Attempt, sight: Sight, ends: tuple[ClaimEnd, ...], places: Places
+) -> tuple[ClaimEnd, ...] | None:
+    """The ends, those without effect looked up where the tokens are gone; None while that is not known."""
+    settled: list[ClaimEnd] = []
+    for claim, end in zip(attempt.claims, ends, strict=True):
+        if end.kind not in ("kept", "reverted", "overtaken") or _is_held(claim, sight):
+            settled.append(end)
+            continue
+        taken = taken_by(claim, attempt.wallet, sight.takers, places)
+        if taken is None:
+            return None
+        # A relayed try whose hash was never told is known by its nonce and by what it did.
+        ours = attempt.route == "relayer" and end.kind == "overtaken" and taken.kind == "elsewhere"
+        settled.append(msgspec.structs.replace(taken, kind="paid") if ours and taken.paid_usd6 else taken)
+    return tuple(settled)
+
+
+def taken_by(claim: Claim, wallet: str, takers: tuple[Receipt, ...], places: Places) -> ClaimEnd | None:
+    """What somebody else's transaction did with the tokens of a claim; None when none of these took them."""
+    for receipt in takers:
+        (end,) = judge((claim,), wallet, receipt, places, whole=False)
+        if end.burnt:
+            text = f"redeemed by {receipt.tx_hash}, which is not ours"
+            if not end.paid_usd6 and claim.payout_usd6:
+                text = f"{receipt.tx_hash}, which is not ours, took the tokens and brought no money"
+            return msgspec.structs.replace(end, kind="elsewhere", text=text)
+    return None
+
+
+def _is_held(claim: Claim, sight: Sight) -> bool:
+    return any(sight.held.get(each.token, 0) for each in claim.holdings)
+
+
+def _unmined(attempt: Attempt, sight: Sight, now_ns: int, policy: GasPolicy, spent_wei: int) -> Move:
+    """In no block yet, and its nonce is free."""
+    if not attempt.sent_ns:
+        return Send()
+    late = now_ns - attempt.first_sent_ns > PATIENCE_NS
+    newest = attempt.newest
+    if now_ns - newest.at_ns > STUCK_NS:
+        offer = raised(Offer(newest.max_fee_wei, newest.tip_wei), sight.base_fee_wei, policy)
+        if offer is None:
+            text = (
+                "it is in no block though it bids redeem.max_fee_gwei; raise that or wait for a cheaper hour"
+            )
+            return _again(attempt, now_ns, text, late=late)
+        if cost_wei(newest.gas, offer) + spent_wei > policy.daily_wei:
+            return _again(attempt, now_ns, "bidding more would exceed redeem.max_pol_per_day", late=late)
+        return Renew(offer)
+    return _again(attempt, now_ns, attempt.text or "sent; in no block yet", late=late)
+
+
+def _unrelayed(attempt: Attempt, sight: Sight, now_ns: int) -> Move:
+    """Not executed as far as the chain shows, and the wallet's nonce is free."""
+    deadline_s = attempt.newest.deadline_s
+    if deadline_s and sight.chain_s > deadline_s + DEADLINE_MARGIN_S:
+        return Finish(_all(attempt, "expired", "its deadline passed before it was executed"), 0, "expired")
+    if not attempt.transaction_id and sight.found_id:
+        return Adopt(sight.found_id)
+    word = sight.word
+    if word is not None and word.state in ("failed", "invalid"):
+        text = f"the relayer says {word.state}: {word.error or 'no reason'}"
+        return Finish(_all(attempt, "refused", text), 0, text)
+    late = bool(attempt.first_sent_ns) and now_ns - attempt.first_sent_ns > PATIENCE_NS
+    if attempt.transaction_id:
+        state = word.state if word is not None else "silent"
+        return Wait(f"the relayer has it ({state}); the chain does not show it yet", late)
+    if not attempt.sent_ns:
+        return Send()
+    return _again(attempt, now_ns, attempt.text or "whether the relayer has it is not known", late=late)
+
+
+def _again(attempt: Attempt, now_ns: int, text: str, *, late: bool) -> Move:
+    return Send() if now_ns - attempt.sent_ns >= RESEND_NS else Wait(text, late)
+
+
+def _all(attempt: Attempt, kind: EndKind, text: str) -> tuple[ClaimEnd, ...]:
+    return tuple(ClaimEnd(claim.condition_id, kind, 0, text=text) for claim in attempt.claims)
+
+
+def _summary(ends: tuple[ClaimEnd, ...]) -> str:
+    texts = dict.fromkeys(end.text or end.kind for end in ends)
+    return "; ".join(texts)
