@@ -20,6 +20,8 @@ RouteState = Literal["agree", "late", "held", "frozen", "diverged", "missing"]
 Basis = Literal["settlement", "proxy, not settlement"]
 """What a trade was judged by: the stream that settles, or a stand-in that does not."""
 OutcomeSource = Literal["gamma", "data-api", "clob"]
+Official = Literal["up", "down", "split"]
+"""What became of a window; a split pays both sides their share of a dollar."""
 Posture = Literal["trading", "no-new-orders", "paused", "halted"]
 BookStatus = Literal["live", "waiting", "resync", "closed"]
 ProcessState = Literal["starting", "ready", "degraded", "disabled", "stopping"]
@@ -27,6 +29,10 @@ CheckState = Literal["ok", "warning", "failed", "skipped"]
 OrderStatus = Literal["working", "filled", "partial", "killed", "refused"]
 TradeStatus = Literal["matched", "mined", "retrying", "confirmed", "failed"]
 """Where a trade is on its way onto the chain; only ``confirmed`` and ``failed`` are final."""
+TokenLedger = Literal["v1", "v2"]
+"""The contract that keeps a market's tokens: ConditionalTokens or PositionManager."""
+RedemptionStatus = Literal["waiting", "under way", "paid", "elsewhere", "failed"]
+"""``waiting``: to be redeemed, nothing sent. ``elsewhere``: somebody else's transaction took the tokens."""
 
 
 class Body(msgspec.Struct, frozen=True, tag_field="t", kw_only=True):
@@ -283,12 +289,17 @@ class PositionState(Body, frozen=True, tag="position"):
     fee_usd6: int
     end_ns: int
     settled: bool
-    official: Outcome | None = None
+    official: Official | None = None
     payout_usd6: int = 0
     pnl_usd6: int = 0
     basis: Basis = "settlement"
     redeemed: str = ""
     """What shows that the payout reached the wallet; empty while it has not, and always on paper."""
+    condition_id: str = ""
+    """What its token is redeemed by; empty in what an earlier version bought."""
+    numerator: int = 0
+    """Of a split this side's share of a dollar is ``numerator / denominator``; 0 of every other outcome."""
+    denominator: int = 0
 
 
 class PostureState(Body, frozen=True, tag="posture"):
@@ -322,6 +333,45 @@ class AccountState(Body, frozen=True, tag="account"):
     unknown_orders: int = 0
     provisional_fills: int = 0
     """Matched, but not yet final on the chain."""
+
+
+class ResolutionState(Body, frozen=True, tag="resolution"):
+    """A condition's result as the chain has it, told once it is final. Topic ``resolution.<condition>``."""
+
+    condition_id: str
+    """``0x`` and 64 hexadecimal digits in lower case."""
+    window: str
+    """Empty where nobody told whose condition it is."""
+    numerators: tuple[int, int]
+    """Up's and Down's share of ``denominator``."""
+    denominator: int
+    block: int
+    """The final block at which it was read."""
+
+
+class RedemptionState(Body, frozen=True, tag="redemption"):
+    """Where the redemption of one condition stands. Topic ``redemption.<condition>``."""
+
+    condition_id: str
+    window: str
+    """Empty where nobody told whose condition it is."""
+    ledger: TokenLedger
+    status: RedemptionStatus
+    payout_usd6: int
+    """What the tokens are worth by the condition's result."""
+    at_ns: int
+    paid_usd6: int = 0
+    """What arrived in the wallet, surplus included; final where the status is paid or elsewhere."""
+    surplus_usd6: int = 0
+    """What arrived beyond the computed payout: somebody's dust in the contract."""
+    tx_hash: str = ""
+    log_index: int = -1
+    """Of the transfer that brought the money; -1 where there is none."""
+    tokens: tuple[tuple[str, int], ...] = ()
+    """(token, 1e-6 shares) that left the wallet."""
+    route: str = ""
+    text: str = ""
+    """Why it is where it is, for people."""
 
 
 class Heartbeat(Body, frozen=True, tag="heartbeat"):
@@ -394,6 +444,29 @@ class ReadChecks(Body, frozen=True, tag="checks?"):
 
 class ReadWallet(Body, frozen=True, tag="wallet?"):
     """Command to the executor, which alone has the keys: ask the venue for the account's balance."""
+
+
+class Redeem(Body, frozen=True, tag="redeem"):
+    """Command to the redeemer: redeem these conditions now; given again it changes nothing."""
+
+    conditions: tuple[str, ...]
+    who: str
+    all: bool = False
+    """Everything that is worth something, instead of ``conditions``."""
+    losers: bool = False
+    """Burn tokens that pay nothing as well."""
+
+
+class ReadRedemptions(Body, frozen=True, tag="redemptions?"):
+    """Command to the redeemer: all redemptions that changed since this instant."""
+
+    since_ns: int = 0
+
+
+class PlanRedemption(Body, frozen=True, tag="plan?"):
+    """Command to the redeemer: say what would be redeemed and what it would cost; empty means everything."""
+
+    conditions: tuple[str, ...] = ()
 
 
 class SourceCount(msgspec.Struct, frozen=True):
@@ -521,6 +594,39 @@ class WalletReport(Body, frozen=True, tag="wallet"):
     """The wallet that holds the money."""
 
 
+class RedemptionsReport(Body, frozen=True, tag="redemptions"):
+    """Answer to ReadRedemptions, newest change last."""
+
+    redemptions: tuple[RedemptionState, ...]
+    problem: str = ""
+    """Why nothing is redeemed at present, or empty."""
+
+
+class PlanLine(msgspec.Struct, frozen=True):
+    """What would be done about one condition."""
+
+    condition_id: str
+    window: str
+    ledger: TokenLedger
+    payout_usd6: int
+    decision: Literal["redeem", "leave"]
+    reason: str = ""
+    """Why it is left, or empty."""
+    route: str = ""
+    gas_wei: int = 0
+    """What it costs at the present price of gas; 0 where the relayer pays."""
+    max_cost_wei: int = 0
+    """The most it can cost."""
+
+
+class RedemptionPlan(Body, frozen=True, tag="plan"):
+    """Answer to PlanRedemption."""
+
+    lines: tuple[PlanLine, ...]
+    problem: str = ""
+    """Why the plan is not whole, or empty."""
+
+
 class Accepted(Body, frozen=True, tag="accepted"):
     """The command was carried out, or had been before; ``repeated`` says which."""
 
@@ -548,6 +654,8 @@ Published = (
     | PositionState
     | PostureState
     | AccountState
+    | ResolutionState
+    | RedemptionState
     | Heartbeat
     | Alert
 )
@@ -562,6 +670,9 @@ Command = (
     | ProveBook
     | ReadChecks
     | ReadWallet
+    | Redeem
+    | ReadRedemptions
+    | PlanRedemption
     | Submit
 )
 Answer = (
@@ -573,6 +684,8 @@ Answer = (
     | BookProof
     | ChecksReport
     | WalletReport
+    | RedemptionsReport
+    | RedemptionPlan
     | Accepted
     | Refused
 )

@@ -5,6 +5,7 @@ Recovery comes before the first answer. Decides nothing itself.
 
 import asyncio
 import signal
+from functools import partial
 
 from common.core.account import broken_sums
 from common.core.order_events import (
@@ -33,6 +34,7 @@ from common.units import MILLISECOND, SECOND
 from common.venue.desk import Desk
 from common.venue.intake import Intake
 from common.venue.recovery import MARKER, leave_marker, read_marker, recover
+from common.venue.redemption_news import hear_redeemer
 from procs.live_account import LiveAccount, make_account
 
 ROLE = "executor"
@@ -97,6 +99,7 @@ async def executor(process: Process) -> None:
     process.spawn(each_second(process, desk), name="seconds")
     process.spawn(follow(process, desk), name="settlements")
     if live is not None:
+        process.spawn(listen_to_redeemer(process, desk), name="redeemer")
         process.spawn(trade_live(live, desk), name="account")
     process.set_state("ready", "")
     await process.stopping.wait()
@@ -110,7 +113,6 @@ async def trade_live(live: LiveAccount, desk: Desk) -> None:
     desk.trade_with(live.venue or await live.connect(), live.again.set)
     process = live.process
     process.spawn(live.check(desk), name="checks")
-    process.spawn(live.watch_payouts(desk), name="payouts")
     await live.hear(desk)
 
 
@@ -127,6 +129,11 @@ async def listen(process: Process, desk: Desk) -> None:
             age.touch()
 
     await subscriber.attend(deliver)
+
+
+async def listen_to_redeemer(process: Process, desk: Desk) -> None:
+    """Hear what the chain made of our tokens; without a redeemer a payout stays owed."""
+    await process.subscribe("redeemer").attend(partial(hear_redeemer, desk))
 
 
 def is_news(newest: dict[str, tuple[str, int]], envelope: Envelope) -> bool:

@@ -1,4 +1,4 @@
-"""The executor's live account: its key, its way to the venue, its user channel and the watch on its payouts.
+"""The executor's live account: its key, its way to the venue, its user channel and its checks.
 
 Joins the parts and runs them; what anything means is for the desk. Never gives up because the venue is away.
 """
@@ -16,11 +16,9 @@ from common.core.order_effects import (
 from common.core.order_events import (
     HoldAsked,
     NotSent,
-    Redeemed,
     VenueAnswer,
 )
 from common.core.order_outcome import CHECKS_HOLD
-from common.core.order_settlement import unredeemed
 from common.core.order_state import (
     Order,
 )
@@ -45,11 +43,9 @@ from common.runtime.paths import Paths
 from common.runtime.shell import Process
 from common.runtime.trading_key import TradingKey, close_doors, read_trading_key
 from common.units import SECOND
-from common.venue.chain import ChainReader
 from common.venue.checks import NO_WINDOW, ONE_CHECK_S, CheckContext, failures, run_checks
 from common.venue.desk import Desk
 from common.venue.port import Activity, OrderPort, Prepared
-from common.venue.signing.contracts import CONDITIONAL_TOKENS
 from procs.api_access import HOLD, ApiAccess
 
 if TYPE_CHECKING:
@@ -61,7 +57,6 @@ if TYPE_CHECKING:
 LONGEST_PAUSE_S = 30.0
 CHECK_EACH_S = 180.0
 FAILED_AGAIN_S = 5.0
-PAYOUTS_EACH_S = 20.0
 NOT_CHECKED = ChecksReport(at_ns=0, results=())
 CLOB_FIELDS = ("api_key", "secret", "passphrase")
 
@@ -239,22 +234,6 @@ class LiveAccount:
                     await self.again.wait()
             except TimeoutError:
                 continue
-
-    async def watch_payouts(self, desk: Desk) -> None:
-        """See on the chain when what was won has been paid out: the shares are gone from the wallet."""
-        venue = self.process.config.venue
-        chain = ChainReader(venue.chain_rpc_urls, venue.chain_id)
-        while True:
-            for position in unredeemed(desk.state):
-                try:
-                    left = await chain.shares(CONDITIONAL_TOKENS, self.account.address, position.token)
-                except DependencyMissing as problem:
-                    self.process.log.warning("payouts_not_seen", why=str(problem))
-                    break
-                if not left:
-                    evidence = f"no shares of {position.token} are left in {self.account.address}"
-                    desk.tell(Redeemed(position.window, position.outcome, evidence))
-            await asyncio.sleep(PAYOUTS_EACH_S)
 
     async def read_checks(self, command: Command, _request: Request) -> Answer:
         """Answer with the newest checks, or with new ones."""

@@ -81,7 +81,14 @@ def account_state(books: Books, mode: str, wall_ns: int, *, duplicate_orders: in
 def ledger_difference(books: Books) -> tuple[int, str]:
     """By how much the ledger departs from the facts (1e-6 $), and a sentence naming where."""
     settled = [one.position for one in books.settlements]
-    off = difference(books.entries, books.fills, settled, books.bankroll_usd6, live=books.live)
+    off = difference(
+        books.entries,
+        books.fills,
+        settled,
+        books.bankroll_usd6,
+        payments=books.payments,
+        live=books.live,
+    )
     if not off.usd6:
         return 0, ""
     entry = "a missing entry" if off.entry_number is None else f"entry {off.entry_number}"

@@ -4,18 +4,22 @@ An entry whose lines do not sum to zero cannot exist. Debits are positive: ``cas
 and ``positions:<window>:<outcome>`` grow with them, ``capital`` and ``pnl`` are negative when they are in our
 favour. ``pnl`` is before fees; ``fees`` is all that was ever paid. ``redeemable`` is what real money won and
 is not yet in the wallet. Never stores anything.
+
+A payment that came for burnt tokens is booked by one entry ``redeemed`` for all positions it paid, and one
+``found`` for what it paid beyond them: shares that somebody bought by hand. So one log is booked once.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
 
+from common.core.portfolio import worth_usd6
 from common.errors import InvariantBroken
 from common.messages import Fill, Outcome, PositionState
 
-EntryKind = Literal["opening", "bought", "unbooked", "settled", "redeemed"]
+EntryKind = Literal["opening", "bought", "unbooked", "settled", "redeemed", "found"]
 Origin = tuple[EntryKind, str]
 """What an entry says it comes from: its kind and its evidence."""
 
@@ -53,6 +57,29 @@ class Entry(msgspec.Struct, frozen=True):
                 f"ledger entry {self.number} ({self.kind}, {self.evidence}) is out of balance by {off} "
                 "millionths of a dollar: compare it with its evidence before going on"
             )
+
+
+class Payment(msgspec.Struct, frozen=True):
+    """Money that came into the wallet for tokens of one condition, as the chain shows it."""
+
+    evidence: str
+    """``<transaction hash>:<log index>`` of the transfer."""
+    condition_id: str
+    window: str
+    """Empty where nobody told whose condition it is."""
+    paid_usd6: int
+    """What arrived, surplus included."""
+    surplus_usd6: int
+    """What arrived beyond the worth of the tokens."""
+    tokens: tuple[tuple[str, int], ...]
+    """(token, 1e-6 shares) that left the wallet."""
+    elsewhere: bool = False
+    """Somebody else's transaction did it."""
+
+    @property
+    def name(self) -> str:
+        """The window, or the condition of one that is not ours."""
+        return self.window or self.condition_id
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -95,8 +122,13 @@ def unbooked(number: int, at_ns: int, fill: Fill) -> Entry:
     return Entry(number, at_ns, "unbooked", lines, evidence=fill.trade_id, memo=fill.order_id)
 
 
-def settled(number: int, at_ns: int, position: PositionState, payout_account: str = CASH) -> Entry:
-    """A settled position: its cost becomes payout and result; raises InvariantBroken when it is open."""
+def settled(
+    number: int, at_ns: int, position: PositionState, payout_account: str = CASH, shown_by: str = ""
+) -> Entry:
+    """A settled position: its cost becomes payout and result; raises InvariantBroken when it is open.
+
+    ``shown_by`` is where the result was read; empty: it is the venue's word.
+    """
     account = position_account(position.window, position.outcome)
     if not position.settled:
         raise InvariantBroken(f"{account} cannot be booked as settled: it is open")
@@ -105,16 +137,27 @@ def settled(number: int, at_ns: int, position: PositionState, payout_account: st
         Line(account, -position.cost_usd6),
         Line(PNL, position.cost_usd6 - position.payout_usd6),
     )
-    return Entry(
-        number, at_ns, "settled", lines, evidence=account, memo=f"official outcome {position.official}"
+    split = f" {position.numerator}/{position.denominator}" if position.official == "split" else ""
+    memo = f"official outcome {position.official}{split}" + (f", {shown_by}" if shown_by else "")
+    return Entry(number, at_ns, "settled", lines, evidence=account, memo=memo)
+
+
+def redeemed(number: int, at_ns: int, payment: Payment, payout_usd6: int) -> Entry:
+    """Payouts that reached the wallet, of all positions one payment paid; its surplus is a gain."""
+    lines = (
+        Line(CASH, payout_usd6 + payment.surplus_usd6),
+        Line(REDEEMABLE, -payout_usd6),
+        Line(PNL, -payment.surplus_usd6),
     )
+    memo = f"{payment.name} redeemed{' by somebody else' if payment.elsewhere else ''}"
+    return Entry(number, at_ns, "redeemed", lines, evidence=payment.evidence, memo=memo)
 
 
-def redeemed(number: int, at_ns: int, position: PositionState) -> Entry:
-    """A payout that reached the wallet; ``position.redeemed`` says what shows it."""
-    account = position_account(position.window, position.outcome)
-    lines = (Line(CASH, position.payout_usd6), Line(REDEEMABLE, -position.payout_usd6))
-    return Entry(number, at_ns, "redeemed", lines, evidence=account, memo=position.redeemed)
+def found(number: int, at_ns: int, payment: Payment, amount_usd6: int) -> Entry:
+    """What a payment brought for shares that are in no position: money from outside."""
+    lines = (Line(CASH, amount_usd6), Line(CAPITAL, -amount_usd6))
+    memo = f"shares of {payment.name} that are not in the books"
+    return Entry(number, at_ns, "found", lines, evidence=payment.evidence, memo=memo)
 
 
 def balances(entries: Iterable[Entry]) -> dict[str, int]:
@@ -132,15 +175,16 @@ def difference(
     settlements: Iterable[PositionState],
     bankroll_usd6: int,
     *,
+    payments: Mapping[str, Payment] | None = None,
     live: bool = False,
 ) -> Difference:
     """Compare the ledger, entry by entry in its order, with what the facts say; names the first that is off.
 
-    The facts are the bankroll, every fill once, and the official outcome of every settled position. Cost and
-    payout of a settlement are summed anew from the fills: a position that was added up wrongly shows as well.
-    With real money a payout is owed (``redeemable``) until it is redeemed.
+    The facts are the bankroll, every fill once, the official outcome of every settled position, and every
+    payment. Cost and payout of a settlement are summed anew from the fills: a position that was added up
+    wrongly shows as well. With real money a payout is owed (``redeemable``) until it is redeemed.
     """
-    expected = _facts(fills, settlements, bankroll_usd6, REDEEMABLE if live else CASH)
+    expected = _facts(fills, settlements, payments or {}, bankroll_usd6, REDEEMABLE if live else CASH)
     for entry in entries:
         facts = expected.pop((entry.kind, entry.evidence), {})
         booked = balances([entry])
@@ -156,7 +200,11 @@ def difference(
 
 
 def _facts(
-    fills: Iterable[Fill], settlements: Iterable[PositionState], bankroll_usd6: int, payout_account: str
+    fills: Iterable[Fill],
+    settlements: Iterable[PositionState],
+    payments: Mapping[str, Payment],
+    bankroll_usd6: int,
+    payout_account: str,
 ) -> dict[Origin, dict[str, int]]:
     """What must have been booked, by origin, in the order of the facts."""
     expected: dict[Origin, dict[str, int]] = {
@@ -164,6 +212,7 @@ def _facts(
     }
     shares: defaultdict[str, int] = defaultdict(int)
     costs: defaultdict[str, int] = defaultdict(int)
+    due: defaultdict[str, int] = defaultdict(int)
     for fill in fills:
         account = position_account(fill.window, fill.outcome)
         spent = fill.cost_usd6 + fill.fee_usd6
@@ -176,9 +225,18 @@ def _facts(
         costs[account] += fill.cost_usd6
     for position in settlements:
         account = position_account(position.window, position.outcome)
-        payout = shares[account] if position.official == position.outcome else 0
-        cost = costs[account]
+        payout, cost = worth_usd6(position, shares[account]), costs[account]
         expected["settled", account] = {account: -cost, payout_account: payout, PNL: cost - payout}
-        if position.redeemed:
+        if position.redeemed in payments:
+            due[position.redeemed] += payout
+        elif position.redeemed:
+            # Booked before there were payments, each position by itself.
             expected["redeemed", account] = {CASH: payout, REDEEMABLE: -payout}
+    for evidence, payment in payments.items():
+        outside = payment.paid_usd6
+        if evidence in due:
+            ours, surplus = due[evidence], payment.surplus_usd6
+            expected["redeemed", evidence] = {CASH: ours + surplus, REDEEMABLE: -ours, PNL: -surplus}
+            outside -= ours + surplus
+        expected["found", evidence] = {CASH: outside, CAPITAL: -outside}
     return expected

@@ -13,6 +13,7 @@ import msgspec
 from common.core.order_state import (
     Books,
 )
+from common.core.portfolio import worth_usd6
 from common.messages import Fill, PositionState
 from common.units import size6_text, usd6_text
 
@@ -21,7 +22,7 @@ UNMINED = ("matched", "retrying")
 PAIRED = 200
 """Newest clues that are tried two by two: among all of a year's some pair fits any sum by chance."""
 _LATER = "look again in a minute"
-_BOOKED = "the running executor books it within a minute"
+_BOOKED = "the running redeemer and executor book it once it is final"
 _TRADES = "compare it with the venue's trades"
 
 
@@ -90,7 +91,8 @@ def token_clues(books: Books, shares_off: Mapping[str, int]) -> tuple[Clue, ...]
     found: dict[str, Clue] = {}
     for position in books.positions.values():
         off = wanted.get(position.token, 0)
-        if off < 0 and is_owed(position):
+        # What is too little to pay anything was not redeemed.
+        if off < 0 and is_owed(position) and worth_usd6(position, -off):
             found[position.token] = _payout(position, -off)
     for clue in (*_mined_together(books), *_clues(books)):
         if clue.shares6 and wanted.get(clue.token) == clue.shares6:
@@ -129,14 +131,14 @@ def _clues(books: Books) -> Iterator[Clue]:
     """Everything that moves money, payouts last: they are the likeliest."""
     for fill in books.fills:
         held = books.positions.get((fill.window, fill.outcome))
-        yield from _fill_clues(fill, redeemed=held is not None and bool(held.redeemed))
+        yield from _fill_clues(fill, held if held is not None and held.redeemed else None)
     for position in books.positions.values():
         if is_owed(position):
-            yield _payout(position, position.payout_usd6)
+            yield _payout(position, position.size6)
         elif position.redeemed:
             name = f"{position.window} {position.outcome}"
             yield Clue(
-                text=f"{name} is booked as redeemed and was not paid out",
+                text=f"{name} is booked as redeemed ({position.redeemed}) and was not paid out",
                 usd6=-position.payout_usd6,
                 token=position.token,
                 shares6=position.size6,
@@ -146,24 +148,26 @@ def _clues(books: Books) -> Iterator[Clue]:
             )
 
 
-def _payout(position: PositionState, paid_usd6: int) -> Clue:
-    name = f"{position.window} {position.outcome}"
-    part = "" if paid_usd6 == position.payout_usd6 else f"{size6_text(paid_usd6)} shares of "
+def _payout(position: PositionState, gone6: int) -> Clue:
+    name, paid_usd6 = f"{position.window} {position.outcome}", worth_usd6(position, gone6)
+    part = "" if gone6 == position.size6 else f"{size6_text(gone6)} shares of "
     return Clue(
         text=f"{part}{name} was redeemed and is not booked yet ({usd6_text(paid_usd6, places=6)} $)",
         usd6=paid_usd6,
         token=position.token,
-        shares6=-paid_usd6,
+        shares6=-gone6,
         fact=name,
         kind="payout",
         cure=_BOOKED,
     )
 
 
-def _fill_clues(fill: Fill, *, redeemed: bool) -> Iterator[Clue]:
+def _fill_clues(fill: Fill, redeemed: PositionState | None) -> Iterator[Clue]:
     name, spent = f"trade {fill.trade_id}", spent_usd6(fill)
-    # Shares that were redeemed have become money.
-    left6, net = (0, spent - fill.size6) if redeemed else (fill.size6, spent)
+    left6, net = fill.size6, spent
+    if redeemed is not None:
+        # Shares that were redeemed have become money.
+        left6, net = 0, spent - worth_usd6(redeemed, fill.size6)
     if fill.status in UNMINED:
         text = f"{name} is on the chain already and its news is not here yet"
         yield Clue(text, -spent, fill.token, fill.size6, fill.trade_id, cure=_LATER)

@@ -10,15 +10,19 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from common.core.account import cash_usd6, ledger_difference
+from common.core.ledger import CASH, Payment
 from common.core.money_clues import UNMINED, Clue, explain, is_owed, spent_usd6, token_clues
 from common.core.order_state import (
     Books,
 )
+from common.core.portfolio import worth_usd6
 from common.messages import Fill, PositionState
 from common.units import size6_text, usd6_text
 
 REDEEMED_READ = 20
 """Newest redeemed positions whose tokens are looked at again; of older ones the cash line tells enough."""
+PAYMENTS_SHOWN = 20
+"""Newest payments with a line of their own; an older one has it only when it is wrong."""
 
 Sums = dict[str, dict[str, int]]
 """By order or position, then by what is summed."""
@@ -74,7 +78,7 @@ class Proof(msgspec.Struct, frozen=True):
 
 def prove(books: Books, wallet: WalletFacts | None = None) -> Proof:
     """Every line of the proof; without a wallet only the books are proven."""
-    lines = [*_order_lines(books), *_position_lines(books), _ledger_line(books)]
+    lines = [*_order_lines(books), *_position_lines(books), *_payment_lines(books), _ledger_line(books)]
     if wallet is not None:
         lines += _wallet_lines(books, wallet)
     return Proof(tuple(lines))
@@ -110,7 +114,7 @@ def _position_lines(books: Books) -> Iterator[ProofLine]:
         booked[name] |= {"payout": held.payout_usd6, "profit": held.pnl_usd6}
         if held.settled:
             sums = expected.setdefault(name, {"shares": 0, "cost": 0, "fee": 0})
-            payout = sums["shares"] if held.official == held.outcome else 0
+            payout = worth_usd6(held, sums["shares"])
             sums |= {"payout": payout, "profit": payout - sums["cost"] - sums["fee"]}
     yield from _compared("position", expected, booked, fills)
 
@@ -147,11 +151,42 @@ def _compared(kind: str, expected: Sums, booked: Sums, fills: list[tuple[str, Fi
         yield _line(f"books {kind}s", spent, spent, f"{len(booked)} are the sums of {len(fills)} trades")
 
 
+def _payment_lines(books: Books) -> Iterator[ProofLine]:
+    """What came in for burnt tokens against what was booked of it, newest last; each with its transaction."""
+    booked: defaultdict[str, int] = defaultdict(int)
+    outside: defaultdict[str, int] = defaultdict(int)
+    for entry in books.entries:
+        if entry.kind in ("redeemed", "found"):
+            cash = sum(line.amount_usd6 for line in entry.lines if line.account == CASH)
+            booked[entry.evidence] += cash
+            outside[entry.evidence] += cash if entry.kind == "found" else 0
+    text = "the ledger does not have what came in: stop trading and keep the journal as it is"
+    oldest_shown = len(books.payments) - PAYMENTS_SHOWN
+    for place, payment in enumerate(books.payments.values()):
+        name, evidence = f"books redeemed {payment.name}", payment.evidence
+        found = booked[evidence]
+        if place >= oldest_shown or found != payment.paid_usd6:
+            shown_by = evidence + _origin(payment, outside[evidence])
+            yield _line(name, payment.paid_usd6, found, shown_by, text)
+
+
+def _origin(payment: Payment, outside_usd6: int) -> str:
+    """What a person should know of a payment beyond its transaction."""
+    said = ["redeemed by somebody else"] if payment.elsewhere else []
+    for amount, what in (
+        (outside_usd6, "for shares that are not in the books"),
+        (payment.surplus_usd6 if outside_usd6 < payment.paid_usd6 else 0, "more than the tokens are worth"),
+    ):
+        said += [f"{usd6_text(amount, places=6)} $ {what}"] if amount else []
+    return "".join(f"; {each}" for each in said)
+
+
 def _ledger_line(books: Books) -> ProofLine:
     off, text = ledger_difference(books)
     evidence = (
         f"{len(books.entries)} entries, {len(books.fills)} trades, {len(books.settlements)} settlements"
     )
+    evidence += f", {len(books.payments)} payments" if books.payments else ""
     text += ": stop trading and keep the journal as it is" if text else ""
     return _line("books ledger", 0, off, evidence, text)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from common.core.ledger import Entry
+from common.core.ledger import Entry, Payment
 from common.core.order_state import Order, Settlement, State
 from common.messages import (
     Alert,
@@ -56,8 +56,11 @@ class CommitSettlement(msgspec.Struct, frozen=True):
 
 
 class CommitRedemption(msgspec.Struct, frozen=True):
-    position: PositionState
-    entry: Entry
+    """Journal a payment, the positions it paid and its ledger entries in one transaction."""
+
+    payment: Payment
+    positions: tuple[PositionState, ...]
+    entries: tuple[Entry, ...]
 
 
 class CommitPosture(msgspec.Struct, frozen=True):

@@ -4,11 +4,11 @@ from typing import Literal
 
 import msgspec
 
+from common.core.ledger import Payment
 from common.core.venue_facts import OrderNews, OrderPhase, Reading, VenueFill, VenueTrade
 from common.messages import (
     BookState,
     MarketState,
-    Outcome,
     Posture,
     Submit,
 )
@@ -128,12 +128,22 @@ class HoldAsked(msgspec.Struct, frozen=True):
     for_ns: int | None = None
 
 
-class Redeemed(msgspec.Struct, frozen=True):
-    """The payout of a settled position is in the wallet; ``evidence`` says what shows it."""
+class Resolved(msgspec.Struct, frozen=True):
+    """The chain has the final result of a window's condition."""
 
     window: str
-    outcome: Outcome
+    numerators: tuple[int, int]
+    """Up's and Down's share of ``denominator``."""
+    denominator: int
+    condition_id: str
     evidence: str
+    """Where on the chain it was read."""
+
+
+class Redeemed(msgspec.Struct, frozen=True):
+    """Tokens were burnt, by whomever, and this came into the wallet for them."""
+
+    payment: Payment
 
 
 class PostureAsked(msgspec.Struct, frozen=True):
@@ -175,6 +185,7 @@ Event = (
     | LookedUp
     | CaughtUp
     | HoldAsked
+    | Resolved
     | Redeemed
     | PostureAsked
     | Restarted

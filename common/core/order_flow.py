@@ -38,6 +38,7 @@ from common.core.order_events import (
     NewsSeen,
     PostureAsked,
     Redeemed,
+    Resolved,
     Restarted,
     SecondPassed,
     Submitted,
@@ -45,7 +46,7 @@ from common.core.order_events import (
 )
 from common.core.order_outcome import answered, killed
 from common.core.order_refusal import refused_before_risk, refused_by_risk
-from common.core.order_settlement import market_seen, redeemed
+from common.core.order_settlement import market_seen, redeemed, resolved
 from common.core.order_state import (
     Order,
     State,
@@ -99,8 +100,10 @@ def _applied(state: State, event: Event, moment: Moment) -> Result:
             return hold(state, ACCOUNT_HOLD, why, moment)
         case HoldAsked(name, reason, for_ns):
             return hold(state, name, reason, moment, for_ns=for_ns)
-        case Redeemed(window, outcome, evidence):
-            return redeemed(state, window, outcome, evidence, moment)
+        case Resolved():
+            return resolved(state, event, moment)
+        case Redeemed(payment):
+            return redeemed(state, payment, moment)
         case PostureAsked(posture, reason, who, request_id):
             asked = PostureState(posture=posture, reason=reason, who=who, since_ns=moment.wall_ns)
             return _posture_asked(state, asked, request_id)
@@ -169,6 +172,7 @@ def _submitted(state: State, event: Submitted, moment: Moment) -> Result:
         end_ns=market.end_ns,
         fee=market.fee,
         wire=event.wire,
+        condition_id=market.condition_id,
     )
     orders = {**state.books.orders, submit.intent_id: order}
     times = (*(at for at in state.order_times_ns if moment.mono_ns - at < 60 * SECOND), moment.mono_ns)

@@ -129,7 +129,7 @@ def _filled(state: State, order: Order, told: tuple[VenueFill, ...], moment: Mom
     books = state.books
     positions = dict(books.positions)
     for fill in fills:
-        positions = apply_fill(positions, fill, order.end_ns, asked.basis)
+        positions = apply_fill(positions, fill, order.end_ns, asked.basis, order.condition_id)
     first = len(books.entries) + 1
     entries = tuple(ledger.bought(first + place, fill) for place, fill in enumerate(fills))
     whole = asked.stake_usd6 - spent < cost_usd6_ceil(Price4(asked.limit4), _SMALLEST_LOT6)

@@ -1,24 +1,32 @@
-"""What an official outcome makes of what is held: settled once, when nothing of the window is open."""
+"""What a result makes of what is held, and what a redemption pays of it: each booked once, when certain.
+
+A result comes from the venue or, final, from the chain; whichever is first settles and the other must agree.
+Nothing is settled while an order or trade of its window is open.
+"""
 
 import msgspec
 
 from common.core import ledger
 from common.core.holds import halt
+from common.core.ledger import Payment
 from common.core.moment import Moment
 from common.core.order_effects import (
     CommitRedemption,
     CommitSettlement,
     Effect,
     PublishPosition,
+    RaiseAlert,
     Result,
 )
+from common.core.order_events import Resolved
 from common.core.order_state import (
     Settlement,
     State,
 )
 from common.core.order_trades import provisional
-from common.core.portfolio import settle
-from common.messages import MarketState, Outcome, PositionState
+from common.core.portfolio import UNSPLIT, Ratio, is_contradicted, settle
+from common.messages import Alert, MarketState, Official, Outcome, PositionState
+from common.units import usd6_text
 
 _OUTCOMES: tuple[Outcome, ...] = ("up", "down")
 
@@ -32,30 +40,67 @@ def market_seen(state: State, market: MarketState, moment: Moment) -> Result:
         state = msgspec.structs.replace(state, markets={**state.markets, market.window: market})
     if market.outcome is None:
         return state, []
+    return _settle_window(
+        state, market.window, market.outcome, (UNSPLIT, UNSPLIT), market.condition_id, "", moment
+    )
+
+
+def resolved(state: State, told: Resolved, moment: Moment) -> Result:
+    """Settle by the chain's word what the venue has not settled, and every split; told again changes nothing.
+
+    Halts on a result that no condition can have.
+    """
+    if not any((told.window, outcome) in state.books.positions for outcome in _OUTCOMES):
+        return state, []
+    up, down = told.numerators
+    if min(up, down) < 0 or not 0 < told.denominator == up + down:
+        reason = (
+            f"{told.window} is resolved as {up} and {down} of {told.denominator} ({told.evidence}), "
+            "which cannot be: read its condition from another endpoint"
+        )
+        return halt(state, reason, "resolution-impossible", moment)
+    official: Official = "up" if not down else "down" if not up else "split"
+    ratios = (Ratio(up, told.denominator), Ratio(down, told.denominator))
+    if official != "split":
+        ratios = (UNSPLIT, UNSPLIT)
+    return _settle_window(state, told.window, official, ratios, told.condition_id, told.evidence, moment)
+
+
+def _settle_window(
+    state: State,
+    window: str,
+    official: Official,
+    ratios: tuple[Ratio, Ratio],
+    condition_id: str,
+    evidence: str,
+    moment: Moment,
+) -> Result:
+    """Settle what is held in an ended window; ``ratios`` are Up's and Down's shares of a split."""
     ended = [
-        position
-        for outcome in _OUTCOMES
-        if (position := state.books.positions.get((market.window, outcome)))
-        and moment.wall_ns >= position.end_ns
+        (position, ratio)
+        for outcome, ratio in zip(_OUTCOMES, ratios, strict=True)
+        if (position := state.books.positions.get((window, outcome))) and moment.wall_ns >= position.end_ns
     ]
-    if any(position.settled and position.official != market.outcome for position in ended):
+    if any(is_contradicted(position, official, ratio) for position, ratio in ended):
         # An outcome that was paid out and is now another one: stop and let a person look.
-        reason = f"{market.window} was settled and is now called {market.outcome}: read its resolution"
+        reason = f"{window} was settled and is now called {official}: read its resolution"
         return halt(state, reason, "outcome-contradicted", moment)
-    if _undecided(state, market.window):
+    if _undecided(state, window):
         return state, []
     commits: list[Effect] = []
     published: list[Effect] = []
-    for position in ended:
+    for position, ratio in ended:
         if position.settled:
             continue
         books = state.books
-        settlement = Settlement(settle(position, market.outcome), moment.wall_ns)
+        known = msgspec.structs.replace(position, condition_id=position.condition_id or condition_id)
+        settlement = Settlement(settle(known, official, ratio), moment.wall_ns)
         entry = ledger.settled(
             len(books.entries) + 1,
             moment.wall_ns,
             settlement.position,
             ledger.REDEEMABLE if books.live else ledger.CASH,
+            shown_by=evidence,
         )
         books = msgspec.structs.replace(
             books,
@@ -69,33 +114,71 @@ def market_seen(state: State, market: MarketState, moment: Moment) -> Result:
     return state, commits + published
 
 
-def redeemed(state: State, window: str, outcome: Outcome, evidence: str, moment: Moment) -> Result:
-    """The payout of a settled position is in the wallet; told again it changes nothing."""
+def redeemed(state: State, payment: Payment, moment: Moment) -> Result:
+    """Book what came in for burnt tokens; told again it changes nothing.
+
+    Waits while a position of these tokens is not settled. What pays less than is owed is told and not booked.
+    """
     books = state.books
-    held = books.positions.get((window, outcome))
-    if held is None or not held.settled or held.redeemed or not held.payout_usd6 or not books.live:
+    if not books.live or payment.evidence in books.payments:
         return state, []
-    position = msgspec.structs.replace(held, redeemed=evidence)
-    entry = ledger.redeemed(len(books.entries) + 1, moment.wall_ns, position)
+    burnt = dict(payment.tokens)
+    held = [each for each in books.positions.values() if each.token in burnt]
+    # What was booked before there were payments has no transaction to be known by.
+    if any(not each.settled or (each.redeemed and each.redeemed not in books.payments) for each in held):
+        return state, []
+    owed = [each for each in held if each.payout_usd6 and not each.redeemed]
+    due = sum(each.payout_usd6 for each in owed)
+    if any(burnt[each.token] < each.size6 for each in owed) or payment.paid_usd6 - payment.surplus_usd6 < due:
+        return _short(state, payment, due)
+    if not payment.paid_usd6:
+        return state, []
+    return _booked(state, payment, owed, due, moment)
+
+
+def _booked(
+    state: State, payment: Payment, owed: list[PositionState], due_usd6: int, moment: Moment
+) -> Result:
+    books = state.books
+    number, now_ns = len(books.entries) + 1, moment.wall_ns
+    entries = [ledger.redeemed(number, now_ns, payment, due_usd6)] if owed else []
+    outside = payment.paid_usd6 - (due_usd6 + payment.surplus_usd6 if owed else 0)
+    if outside:
+        entries.append(ledger.found(number + len(entries), now_ns, payment, outside))
+    paid = {
+        (each.window, each.outcome): msgspec.structs.replace(each, redeemed=payment.evidence) for each in owed
+    }
     books = msgspec.structs.replace(
         books,
-        positions={**books.positions, (window, outcome): position},
+        positions={**books.positions, **paid},
         settlements=tuple(
-            msgspec.structs.replace(one, position=position) if one.position == held else one
+            msgspec.structs.replace(one, position=paid[key])
+            if (key := (one.position.window, one.position.outcome)) in paid
+            else one
             for one in books.settlements
         ),
-        entries=(*books.entries, entry),
+        entries=(*books.entries, *entries),
+        payments={**books.payments, payment.evidence: payment},
     )
+    positions = tuple(paid.values())
     return msgspec.structs.replace(state, books=books), [
-        CommitRedemption(position, entry),
-        PublishPosition(position),
+        CommitRedemption(payment, positions, tuple(entries)),
+        *(PublishPosition(position) for position in positions),
     ]
 
 
-def unredeemed(state: State) -> list[PositionState]:
-    """What was won with real money and has not been seen in the wallet."""
-    held = state.books.positions.values() if state.books.live else ()
-    return [each for each in held if each.settled and each.payout_usd6 and not each.redeemed]
+def _short(state: State, payment: Payment, due_usd6: int) -> Result:
+    """Tell, once, of tokens that are gone for less than we are owed; what is owed stays owed."""
+    mark = f"short {payment.evidence}"
+    if mark in state.warned:
+        return state, []
+    state = msgspec.structs.replace(state, warned=state.warned | {mark})
+    paid, due = (usd6_text(amount, places=6) for amount in (payment.paid_usd6, due_usd6))
+    text = (
+        f"{payment.evidence} took tokens of {payment.name} and brought {paid} $, we are owed {due} $: it is "
+        "not booked; look at the wallet's transfers and run laggard prove"
+    )
+    return state, [RaiseAlert(Alert(level="critical", code="redemption-short", text=text))]
 
 
 def _undecided(state: State, window: str) -> bool:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from common.core.ledger import Entry
+from common.core.ledger import Entry, Payment
 from common.core.portfolio import NOTHING_OPEN, Exposure, PositionKey, Reservation
 from common.core.settings import OrderSettings, RiskLimits, StrategySettings
 from common.core.venue_facts import OrderPhase
@@ -32,6 +32,8 @@ class Order(msgspec.Struct, frozen=True):
     fee: FeeSchedule | None = None
     wire: bytes = b""
     """The signed bytes, all that may ever be sent for it; empty on paper."""
+    condition_id: str = ""
+    """What the tokens it buys are redeemed by."""
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -54,6 +56,8 @@ class Books(msgspec.Struct, frozen=True):
     bankroll_usd6: int
     live: bool = False
     """Real money: a payout is owed until it is seen in the wallet."""
+    payments: dict[str, Payment] = {}
+    """What came into the wallet for burnt tokens, by its evidence, in the order in which it was booked."""
 
 
 class Tally(msgspec.Struct, frozen=True):

@@ -134,7 +134,7 @@ def _book(state: State, order: Order, trade: VenueTrade, moment: Moment) -> Resu
     )
     books = state.books
     held = books.positions.get((asked.window, asked.outcome)) or empty_position(
-        fill, order.end_ns, asked.basis
+        fill, order.end_ns, asked.basis, order.condition_id
     )
     if held.settled:
         late = f"trade {trade.trade_id} came after {asked.window} was settled; it is not booked"
@@ -146,7 +146,7 @@ def _book(state: State, order: Order, trade: VenueTrade, moment: Moment) -> Resu
         entries.append(ledger.unbooked(number + 1, moment.wall_ns, fill))
         positions = {**books.positions, (asked.window, asked.outcome): held}
     else:
-        positions = apply_fill(books.positions, fill, order.end_ns, asked.basis)
+        positions = apply_fill(books.positions, fill, order.end_ns, asked.basis, order.condition_id)
     fills = (*books.fills, fill)
     changed = _reopened(summed(order, fills, moment.wall_ns), trade)
     position = positions[asked.window, asked.outcome]

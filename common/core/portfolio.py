@@ -6,11 +6,12 @@ repeated fill: callers apply each trade id once.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from common.errors import InvariantBroken
-from common.messages import Basis, Fill, Outcome, PositionState
+from common.messages import Basis, Fill, Official, Outcome, PositionState
 
 PositionKey = tuple[str, Outcome]
 """(window, outcome)"""
@@ -39,15 +40,30 @@ class Exposure(msgspec.Struct, frozen=True):
 NOTHING_OPEN = Exposure({}, {}, {})
 
 
+class Ratio(NamedTuple):
+    """One side's share of a dollar in a split."""
+
+    numerator: int
+    denominator: int
+
+
+UNSPLIT = Ratio(0, 0)
+"""What stands for the ratio where one side gets everything."""
+
+
 def apply_fill(
-    positions: Mapping[PositionKey, PositionState], fill: Fill, end_ns: int, basis: Basis = "settlement"
+    positions: Mapping[PositionKey, PositionState],
+    fill: Fill,
+    end_ns: int,
+    basis: Basis = "settlement",
+    condition_id: str = "",
 ) -> dict[PositionKey, PositionState]:
     """The positions after one buy; ``end_ns`` is the end of the fill's window, ``basis`` what judged it.
 
     Raises InvariantBroken when the position is settled or belongs to another token.
     """
     key = (fill.window, fill.outcome)
-    held = positions.get(key) or empty_position(fill, end_ns, basis)
+    held = positions.get(key) or empty_position(fill, end_ns, basis, condition_id)
     if held.settled:
         raise InvariantBroken(
             f"trade {fill.trade_id} buys {fill.outcome} in {fill.window}, which is settled already: "
@@ -67,7 +83,9 @@ def apply_fill(
     return {**positions, key: grown}
 
 
-def empty_position(fill: Fill, end_ns: int, basis: Basis = "settlement") -> PositionState:
+def empty_position(
+    fill: Fill, end_ns: int, basis: Basis = "settlement", condition_id: str = ""
+) -> PositionState:
     """The position a first fill is added to."""
     return PositionState(
         window=fill.window,
@@ -80,6 +98,7 @@ def empty_position(fill: Fill, end_ns: int, basis: Basis = "settlement") -> Posi
         end_ns=end_ns,
         settled=False,
         basis=basis,
+        condition_id=condition_id,
     )
 
 
@@ -93,26 +112,39 @@ def take_back(position: PositionState, fill: Fill) -> PositionState:
     )
 
 
-def settle(position: PositionState, official: Outcome) -> PositionState:
-    """The position once the venue published the outcome: 1 $ a share to the winner, nothing to the loser.
+def settle(position: PositionState, official: Official, ratio: Ratio = UNSPLIT) -> PositionState:
+    """The position once its result is known: 1 $ a share to the winner, nothing to the loser.
 
-    Settling twice alike changes nothing; raises InvariantBroken when the outcome contradicts the first one.
+    A split pays its ``ratio``, which nothing else has. Settling twice alike changes nothing; raises
+    InvariantBroken when the result contradicts the first one.
     """
     if position.settled:
-        if position.official == official:
+        if not is_contradicted(position, official, ratio):
             return position
         raise InvariantBroken(
             f"{position.window} was settled as {position.official} and is now called {official}: "
             "read the resolution from the chain before going on"
         )
-    payout = position.size6 if position.outcome == official else 0
-    return msgspec.structs.replace(
-        position,
-        settled=True,
-        official=official,
-        payout_usd6=payout,
-        pnl_usd6=payout - position.cost_usd6 - position.fee_usd6,
+    ended = msgspec.structs.replace(
+        position, settled=True, official=official, numerator=ratio.numerator, denominator=ratio.denominator
     )
+    payout = worth_usd6(ended, position.size6)
+    return msgspec.structs.replace(
+        ended, payout_usd6=payout, pnl_usd6=payout - position.cost_usd6 - position.fee_usd6
+    )
+
+
+def is_contradicted(position: PositionState, official: Official, ratio: Ratio = UNSPLIT) -> bool:
+    """Whether a settled position was settled by another result than this one."""
+    booked = Ratio(position.numerator, position.denominator)
+    return position.settled and (position.official, booked) != (official, ratio)
+
+
+def worth_usd6(position: PositionState, size6: int) -> int:
+    """What so many shares of a settled position pay, rounded down as the contracts do."""
+    if position.official == "split":
+        return size6 * position.numerator // position.denominator
+    return size6 if position.official == position.outcome else 0
 
 
 def exposure(positions: Iterable[PositionState], reservations: Iterable[Reservation]) -> Exposure:

@@ -23,6 +23,7 @@ from common.runtime.config_sections import (
     Orders,
     Paper,
     PathNames,
+    Redeem,
     Risk,
     Section,
     Speed,
@@ -57,6 +58,7 @@ class Config(Section):
     paper: Paper = Paper()
     watch: Watch = Watch()
     speed: Speed = Speed()
+    redeem: Redeem = Redeem()
     paths: PathNames = PathNames()
     log: Log = Log()
 

@@ -86,6 +86,19 @@ Exchange = Literal["coinbase", "kraken", "binance"]
 Family = Literal["chainlink", "coinbase", "kraken", "binance"]
 Address = Annotated[str, Field(pattern=r"^(0x[0-9a-fA-F]{40})?$")]
 WalletKind = Literal["eoa", "proxy", "safe", "deposit"]
+ContractName = Literal[
+    "ctf",
+    "adapter",
+    "collateral",
+    "position_manager",
+    "router",
+    "binary_module",
+    "proxy_factory",
+    "relay_hub",
+    "deposit_factory",
+    "multisend",
+    "auto_redeemer",
+]
 KeySource = Literal["file", "keystore", "environment"]
 FeedId = Annotated[str, Field(pattern=r"^[a-z0-9]+/(spot|twap30|twap60)=0x[0-9a-fA-F]{64}$")]
 WebSocketUrl = Annotated[str, Field(pattern=r"^wss?://")]
@@ -136,6 +149,34 @@ class Wallet(Section):
     """trading.json or trading.keystore.json in the credentials directory, or LAGGARD_PRIVATE_KEY."""
     session_key: bool = False
     """The key may trade for a deposit wallet but owns nothing."""
+
+
+class Redeem(Section):
+    """How what was won comes back into the wallet."""
+
+    auto: bool = True
+    """Redeem by itself; otherwise only on `laggard redeem`."""
+    route: Literal["auto", "relayer", "own-gas"] = "auto"
+    """Who sends: the venue's relayer where relayer.json is there, else the owner's key with its own POL."""
+    relayer_url: HttpUrl = "https://relayer-v2.polymarket.com"
+    batch: Annotated[int, Field(ge=1, le=10)] = 10
+    """The most conditions one transaction redeems."""
+    min_payout_usd: Money = "0"
+    """Less than this is left where it is."""
+    poll_s: Seconds = 10
+    resend_after_s: Seconds = 15
+    """The same bytes go out again when nothing has been seen of them for so long."""
+    stuck_after_s: Seconds = 75
+    """A transaction that is in no block by then is replaced by one that bids a fifth more."""
+    late_after_s: Seconds = 600
+    """A redemption that is under way for longer is told."""
+    retry_after_s: Seconds = 30
+    """A condition that failed is left alone for so long, and twice as long each further time."""
+    max_fee_gwei: Annotated[int, Field(ge=26, le=100_000)] = 1_000
+    max_pol_per_transaction: Money = "2"
+    max_pol_per_day: Money = "5"
+    contracts: Annotated[dict[ContractName, Address], Field(max_length=12)] = {}
+    """Other addresses than the built-in ones, should the venue move a contract: `adapter = "0x..."`."""
 
 
 class Oracles(Section):

@@ -15,7 +15,14 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from common.sim.trading.trading_faults import ChainFault, OrderReply, TradePath, VenueMode, check_trading
+from common.sim.trading.trading_faults import (
+    ChainFault,
+    OrderReply,
+    RelayerFault,
+    TradePath,
+    VenueMode,
+    check_trading,
+)
 
 log = logging.getLogger(__name__)
 
@@ -158,6 +165,7 @@ Fault = (
     | TradePath
     | VenueMode
     | ChainFault
+    | RelayerFault
 )
 _Placed = TypeVar("_Placed", bound=_OnChannel)
 
@@ -252,6 +260,9 @@ class FaultBoard:
 
     def chain(self) -> ChainFault | None:
         return next((fault for fault in self.current if isinstance(fault, ChainFault)), None)
+
+    def relayer(self) -> RelayerFault | None:
+        return next((fault for fault in self.current if isinstance(fault, RelayerFault)), None)
 
     def http(self, family: str, path: str) -> Http | None:
         for fault in self.current:

@@ -5,6 +5,8 @@ Owns no event and no clock.
 
 import hashlib
 
+from common.sim.token_ids import token_of
+
 RESOLUTION_SPOT = "https://data.chain.link/streams/{asset}-usd"
 RESOLUTION_TWAP = "https://data.chain.link/streams/{asset}-usd-twap-{lookback_s}s-streams"
 _FULL_NAMES = {"btc": "Bitcoin", "eth": "Ethereum", "sol": "Solana", "xrp": "XRP"}
@@ -21,9 +23,13 @@ def window_slug(asset: str, window_s: int, start_s: int) -> str:
 
 
 def made_up_ids(text: str) -> tuple[str, str, str]:
-    """Condition id, Up token and Down token in the venue's form, the same for the same text."""
-    condition, up, down = (hashlib.sha256(f"{part}:{text}".encode()).hexdigest() for part in ("c", "u", "d"))
-    return f"0x{condition}", str(int(up, 16)), str(int(down, 16))
+    """Condition id, Up token and Down token in the venue's form, the same for the same text.
+
+    The tokens are those the contract of the older ledger makes of the condition.
+    """
+    condition = hashlib.sha256(f"c:{text}".encode()).hexdigest()
+    up, down = (str(token_of(int(condition, 16), outcome)) for outcome in (0, 1))
+    return f"0x{condition}", up, down
 
 
 def question_of(asset: str, start_s: int, end_s: int) -> str:

@@ -55,6 +55,12 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Whether user-channel frames vary their stamps, keys and wrapping as the captured ones do."""
     page_size: int = 100
     """How many orders or trades a page has."""
+    block_ms: int = 2_000
+    """From one block of the chain to the next."""
+    positions_late_s: float = 2.0
+    """How far the data service's positions are behind the chain."""
+    relayer_keys: dict[str, str] = {}
+    """API key of the relayer to the address that owns it."""
 
     polybolt_credentials: dict[str, tuple[str, str]] = {}
     """API key to secret and passphrase; beside them count the keys that are made while the venue runs."""
@@ -139,6 +145,8 @@ def problems_in(settings: SimSettings) -> list[str]:
         problems.append(f"seconds is {settings.seconds}; use at least 30")
     if settings.page_size < 1:
         problems.append(f"page_size is {settings.page_size}; use at least 1")
+    if settings.block_ms < 1:
+        problems.append(f"block_ms is {settings.block_ms}; use at least 1")
     problems += [problem for account in settings.accounts for problem in _problems_of(account)]
     wallets = [(account.address or account.signer).lower() for account in settings.accounts]
     if len(set(wallets)) != len(wallets):
@@ -152,6 +160,7 @@ def problems_in(settings: SimSettings) -> list[str]:
         "jumps_per_window",
         "jump_ppm",
         "resolution_delay_s",
+        "positions_late_s",
     )
     problems += [
         f"{name} is {getattr(settings, name)}; use 0 or more"

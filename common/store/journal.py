@@ -5,7 +5,6 @@ the last guard against doing something twice: a commit that would contradict a r
 InvariantBroken and changes nothing. Never decides.
 """
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -25,16 +24,16 @@ from common.core.order_state import (
     Books,
     Settlement,
 )
-from common.errors import DependencyMissing, InvariantBroken
+from common.errors import InvariantBroken
 from common.messages import Answer, Fill, PositionState, PostureState
 from common.store import journal_schema
+from common.store.database import open_database, take_lock, transaction, translated
 from common.store.intents import Intents
-from common.store.journal_rows import read_order, read_struct, write, write_entries
+from common.store.journal_rows import read_order, read_payment, read_struct, write, write_entries
 
+OWNER = "executor"
 KEEP_ANSWERS_NS = 24 * 3600 * 1_000_000_000
 """Requests expire after seconds; a day of answers is more than any caller can still repeat."""
-
-_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
 
 
 class Recovered(NamedTuple):
@@ -82,7 +81,7 @@ class Journal:
 
     def read(self) -> Recovered | None:
         """All rows, or None when no account was opened yet."""
-        with self._translated("read"):
+        with translated(self.path, "read"):
             account = self._connection.execute("SELECT mode, bankroll_usd6 FROM account").fetchone()
             if account is None:
                 return None
@@ -90,6 +89,7 @@ class Journal:
                 read_order(row) for row in self._rows("SELECT * FROM orders ORDER BY created_ns, order_id")
             ]
             positions = self._rows("SELECT * FROM positions ORDER BY settled_ns, window, outcome")
+            payments = self._rows("SELECT * FROM payments ORDER BY rowid")
             posture = self._rows("SELECT * FROM postures ORDER BY number DESC LIMIT 1")
             if not posture:
                 raise InvariantBroken(f"journal: {self.path} has an account but no posture")
@@ -106,12 +106,13 @@ class Journal:
                 entries=self._entries(),
                 bankroll_usd6=account[1],
                 live=account[0] == "live",
+                payments={row["evidence"]: read_payment(row) for row in payments},
             )
             return Recovered(account[0], books, read_struct(posture[0], PostureState))
 
     def answer(self, request_id: str) -> Answer | None:
         """What this request was answered, also before a restart."""
-        with self._translated("read"):
+        with translated(self.path, "read"):
             row = self._connection.execute(
                 "SELECT answer FROM answers WHERE request_id = ?", (request_id,)
             ).fetchone()
@@ -119,7 +120,7 @@ class Journal:
 
     def duplicate_orders(self) -> int:
         """Orders beyond the first of the same window and strategy: must be 0."""
-        with self._translated("read"):
+        with translated(self.path, "read"):
             row = self._connection.execute(
                 "SELECT coalesce(sum(n - 1), 0) FROM "
                 "(SELECT count(*) AS n FROM orders GROUP BY window, strategy)"
@@ -136,7 +137,7 @@ class Journal:
         entry = (commit.order.state.window, commit.order.strategy)
         if entry in self._begun:
             raise InvariantBroken(f"journal: {entry[1]} has had its one order in {entry[0]}")
-        with _translated(self._intents.path, "written"):
+        with translated(self._intents.path, "written"):
             self._intents.append(commit)
         self._begun.add(entry)
         self._ahead.append(commit)
@@ -195,19 +196,8 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._translated("written"):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-
-    @contextmanager
-    def _translated(self, verb: str) -> Iterator[None]:
-        with _translated(self.path, verb):
-            yield
+        with translated(self.path, "written"), transaction(self._connection) as connection:
+            yield connection
 
 
 def open_journal(path: Path, *, now_wall_ns: int) -> Journal:
@@ -216,14 +206,12 @@ def open_journal(path: Path, *, now_wall_ns: int) -> Journal:
     Raises DependencyMissing when another writer holds it, it is of a newer version, unreadable or the disk is
     full; InvariantBroken when it is corrupt or not a journal. Nothing is changed in these cases.
     """
-    with _translated(path, "opened"):
-        lock = _take_lock(path)
+    with translated(path, "opened"):
+        lock = take_lock(path, OWNER)
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            os.chmod(path, 0o600)
-            connection = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+            connection = open_database(path)
             try:
-                _configure(connection, path)
+                journal_schema.prepare(connection, str(path))
                 connection.execute("DELETE FROM answers WHERE at_ns < ?", (now_wall_ns - KEEP_ANSWERS_NS,))
             except BaseException:
                 connection.close()
@@ -241,56 +229,4 @@ def open_journal(path: Path, *, now_wall_ns: int) -> Journal:
 
 def reads_of(path: Path) -> AbstractContextManager[None]:
     """What SQLite says while this journal is read, as one line for the person who acts."""
-    return _translated(path, "read")
-
-
-def _configure(connection: sqlite3.Connection, path: Path) -> None:
-    connection.row_factory = sqlite3.Row
-    found = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
-    if found != ["ok"]:
-        raise InvariantBroken(
-            f"journal: {path} is corrupt ({' '.join(found[0].split())}); nothing was changed: "
-            "keep it aside, restore a good copy, start again"
-        )
-    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-        raise DependencyMissing(
-            f"journal: {path} is on a file system without shared memory; move the state directory"
-        )
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    journal_schema.prepare(connection, str(path))
-
-
-def _take_lock(path: Path) -> int:
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise DependencyMissing(
-            f"journal: {path} is being written by another executor; stop that one first"
-        ) from None
-    return lock
-
-
-@contextmanager
-def _translated(path: Path, verb: str) -> Iterator[None]:
-    """Every SQLite or file error as one line for the person who acts."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        # The low byte is the primary code; errors of the Python layer have none.
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _BROKEN or not code:
-            raise InvariantBroken(
-                f"journal: {path} could not be {verb} ({error}); nothing was changed: "
-                "look into it before trading"
-            ) from error
-        raise DependencyMissing(
-            f"journal: {path} could not be {verb} ({error}); nothing was changed: "
-            "check free space, owner and other programs using it"
-        ) from error
-    except OSError as error:
-        raise DependencyMissing(
-            f"journal: {path} could not be {verb} ({error.strerror}); check the state directory and its owner"
-        ) from error
+    return translated(path, "read")

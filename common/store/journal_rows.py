@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from common.core.ledger import Entry
+from common.core.ledger import Entry, Payment
 from common.core.order_effects import (
     Commit,
     CommitEnd,
@@ -28,7 +28,16 @@ from common.errors import InvariantBroken
 from common.messages import Accepted, Answer, FeeSchedule, Fill, OrderState, PositionState, PostureState
 
 _ORDER_FIELDS = OrderState.__struct_fields__
-_ORDER_EXTRAS = ("strategy", "worst_usd6", "decided_ns", "cause", "verdict_number", "end_ns", "wire")
+_ORDER_EXTRAS = (
+    "strategy",
+    "worst_usd6",
+    "decided_ns",
+    "cause",
+    "verdict_number",
+    "end_ns",
+    "wire",
+    "condition_id",
+)
 _FILL_FIELDS = Fill.__struct_fields__
 _POSITION_FIELDS = PositionState.__struct_fields__
 _POSTURE_FIELDS = PostureState.__struct_fields__
@@ -123,13 +132,16 @@ def _update_order(connection: sqlite3.Connection, order: Order, condition: str =
 def _settle(connection: sqlite3.Connection, commit: CommitSettlement) -> None:
     position = commit.settlement.position
     changed = connection.execute(
-        "UPDATE positions SET settled = 1, official = ?, payout_usd6 = ?, pnl_usd6 = ?, settled_ns = ? "
-        "WHERE window = ? AND outcome = ? AND settled = 0",
+        "UPDATE positions SET settled = 1, official = ?, payout_usd6 = ?, pnl_usd6 = ?, settled_ns = ?, "
+        "numerator = ?, denominator = ?, condition_id = ? WHERE window = ? AND outcome = ? AND settled = 0",
         (
             position.official,
             position.payout_usd6,
             position.pnl_usd6,
             commit.settlement.at_ns,
+            position.numerator,
+            position.denominator,
+            position.condition_id,
             position.window,
             position.outcome,
         ),
@@ -140,15 +152,18 @@ def _settle(connection: sqlite3.Connection, commit: CommitSettlement) -> None:
 
 
 def _redeem(connection: sqlite3.Connection, commit: CommitRedemption) -> None:
-    position = commit.position
-    changed = connection.execute(
-        "UPDATE positions SET redeemed = ? "
-        "WHERE window = ? AND outcome = ? AND settled = 1 AND redeemed = ''",
-        (position.redeemed, position.window, position.outcome),
-    ).rowcount
-    if changed != 1:
-        raise InvariantBroken(f"journal: {position.window} {position.outcome} is not owed to us any more")
-    write_entries(connection, (commit.entry,))
+    payment = commit.payment
+    row = _fields(payment, Payment.__struct_fields__) | {"tokens": msgspec.msgpack.encode(payment.tokens)}
+    _insert(connection, "payments", row)
+    for position in commit.positions:
+        changed = connection.execute(
+            "UPDATE positions SET redeemed = ? "
+            "WHERE window = ? AND outcome = ? AND settled = 1 AND redeemed = ''",
+            (position.redeemed, position.window, position.outcome),
+        ).rowcount
+        if changed != 1:
+            raise InvariantBroken(f"journal: {position.window} {position.outcome} is not owed to us any more")
+    write_entries(connection, commit.entries)
 
 
 def _add_posture(connection: sqlite3.Connection, commit: CommitPosture) -> None:
@@ -208,4 +223,11 @@ def read_order(row: sqlite3.Row) -> Order:
         end_ns=row["end_ns"],
         fee=msgspec.msgpack.decode(row["fee"], type=FeeSchedule | None),
         wire=row["wire"],
+        condition_id=row["condition_id"],
     )
+
+
+def read_payment(row: sqlite3.Row) -> Payment:
+    """One payment."""
+    known = {name: row[name] for name in Payment.__struct_fields__}
+    return msgspec.convert(known | {"tokens": msgspec.msgpack.decode(row["tokens"])}, Payment, strict=False)

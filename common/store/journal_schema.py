@@ -4,7 +4,7 @@ import sqlite3
 
 from common.errors import DependencyMissing, InvariantBroken
 
-VERSION = 3
+VERSION = 4
 APPLICATION_ID = 0x4C414747
 """Marks the file as ours, so that no other database is ever taken for a journal."""
 
@@ -110,6 +110,15 @@ _OF_A_FILL = (
     "at_ns",
 )
 """What of a fill never changes; only its way onto the chain does."""
+
+
+def _guard(table: str, verb: str) -> str:
+    return (
+        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{table}: {verb} is not allowed'); END;\n"
+    )
+
+
 _STEPS = {
     # What a trade was judged by: since version 2 a stand-in for the settling stream may trade on paper.
     1: "".join(
@@ -129,6 +138,23 @@ _STEPS = {
         + " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in _OF_A_FILL)
         + " OR OLD.status IN ('confirmed', 'failed') "
         "BEGIN SELECT RAISE(ABORT, 'fills: UPDATE is not allowed'); END;\n"
+    ),
+    # Redemption: what tokens are redeemed by, results that pay both sides, and what came in for them.
+    3: (
+        "ALTER TABLE orders ADD COLUMN condition_id TEXT NOT NULL DEFAULT '';\n"
+        "ALTER TABLE positions ADD COLUMN condition_id TEXT NOT NULL DEFAULT '';\n"
+        "ALTER TABLE positions ADD COLUMN numerator INTEGER NOT NULL DEFAULT 0;\n"
+        "ALTER TABLE positions ADD COLUMN denominator INTEGER NOT NULL DEFAULT 0 "
+        "CHECK ((denominator > 0) = (official IS 'split'));\n"
+        "CREATE TABLE payments (\n"
+        "    evidence TEXT PRIMARY KEY,\n"
+        "    condition_id TEXT NOT NULL,\n"
+        "    window TEXT NOT NULL,\n"
+        "    paid_usd6 INTEGER NOT NULL CHECK (paid_usd6 > 0),\n"
+        "    surplus_usd6 INTEGER NOT NULL CHECK (surplus_usd6 BETWEEN 0 AND paid_usd6),\n"
+        "    tokens BLOB NOT NULL,\n"
+        "    elsewhere INTEGER NOT NULL CHECK (elsewhere IN (0, 1))\n"
+        ");\n" + _guard("payments", "UPDATE") + _guard("payments", "DELETE")
     ),
 }
 """What turns the tables of each earlier version into those of the next."""
@@ -168,13 +194,6 @@ def _apply(connection: sqlite3.Connection, script: str) -> None:
     connection.executescript(
         f"BEGIN IMMEDIATE;{script}PRAGMA application_id={APPLICATION_ID};"
         f"PRAGMA user_version={VERSION};COMMIT;"
-    )
-
-
-def _guard(table: str, verb: str) -> str:
-    return (
-        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-        f"BEGIN SELECT RAISE(ABORT, '{table}: {verb} is not allowed'); END;\n"
     )
 
 

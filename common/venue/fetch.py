@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import ConnectTimeoutError
 
 from common.errors import DependencyMissing
 
@@ -27,9 +28,18 @@ _THREADS = ThreadPoolExecutor(max_workers=24, thread_name_prefix="fetch")
 """More than one run of the checks asks at once, endpoints of the chain that hang included."""
 
 
-async def fetch_json(url: str, ask: Any = None) -> tuple[int, Any]:
-    """The HTTP status and the JSON at an address; ``ask`` is posted as JSON. Raises DependencyMissing."""
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, _fetch, url, ask)
+class Unreached(DependencyMissing):
+    """No connection was made, so no byte of the request has left."""
+
+
+async def fetch_json(url: str, ask: Any = None, *, within_s: float | None = None) -> tuple[int, Any]:
+    """The HTTP status and the JSON at an address; ``ask`` is posted as JSON.
+
+    ``within_s`` bounds connecting, each wait for bytes, and the whole answer, in place of this module's
+    limits. Raises DependencyMissing, and its kind Unreached where the other end certainly heard nothing.
+    """
+    limits = (CONNECT_S, READ_S, WHOLE_S) if within_s is None else (within_s, within_s, within_s)
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, _fetch, url, ask, limits)
 
 
 def shown_host(url: str) -> str:
@@ -40,9 +50,10 @@ def shown_host(url: str) -> str:
         return "an address that is none"
 
 
-def _fetch(url: str, ask: Any) -> tuple[int, Any]:
+def _fetch(url: str, ask: Any, limits: tuple[float, float, float]) -> tuple[int, Any]:
     host = shown_host(url)
-    ends = time.monotonic() + WHOLE_S
+    connect_s, read_s, whole_s = limits
+    ends = time.monotonic() + whole_s
     body = bytearray()
     try:
         with requests.Session() as session:
@@ -52,7 +63,7 @@ def _fetch(url: str, ask: Any) -> tuple[int, Any]:
                 "GET" if ask is None else "POST",
                 url,
                 json=ask,
-                timeout=(CONNECT_S, READ_S),
+                timeout=(connect_s, read_s),
                 allow_redirects=False,
                 stream=True,
             ) as answer:
@@ -61,11 +72,22 @@ def _fetch(url: str, ask: Any) -> tuple[int, Any]:
                     if len(body) > MAX_BYTES:
                         raise DependencyMissing(f"{host} sent more than {MAX_BYTES} bytes")
                     if time.monotonic() > ends:
-                        raise DependencyMissing(f"{host} was still sending after {WHOLE_S:g} s")
+                        raise DependencyMissing(f"{host} was still sending after {whole_s:g} s")
     except (requests.RequestException, OSError, ValueError) as error:
         # A ValueError: what urllib3 says of an address that is none.
-        raise DependencyMissing(f"{host} does not answer: {type(error).__name__}") from None
+        kind = Unreached if _is_unreached(error) else DependencyMissing
+        raise kind(f"{host} does not answer: {type(error).__name__}") from None
     try:
         return answer.status_code, json.loads(body)
     except (ValueError, RecursionError):
         raise DependencyMissing(f"{host} answered HTTP {answer.status_code} and no JSON") from None
+
+
+def _is_unreached(error: Exception) -> bool:
+    """Whether this says that there was never a connection; anything doubtful does not."""
+    if isinstance(error, requests.ConnectionError):
+        reason = error.args[0] if error.args else None
+        reason = getattr(reason, "reason", reason)
+        return isinstance(reason, ConnectTimeoutError)
+    # What is refused before anything is tried: an address that is none.
+    return isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema)

@@ -180,10 +180,11 @@ def with_live_account(plan: Plan) -> Plan:
     key = Secret("0x" + secrets.token_hex(32))
     signer = Signer(key).address
     account = SimAccount(signer=signer, kind="deposit", address=wallets_of(signer).deposit)
+    relayer_keys = {str(uuid.uuid4()): signer}
     return replace(
         plan,
         trading_key=key,
-        sim=msgspec.structs.replace(plan.sim, accounts=(account,)),
+        sim=msgspec.structs.replace(plan.sim, accounts=(account,), relayer_keys=relayer_keys),
         notes=(*plan.notes, "orders are signed, sent and pursued for real, at the simulated venue"),
     )
 
@@ -216,6 +217,10 @@ def config_toml(plan: Plan, credentials_dir: Path) -> str:
         f'clob_user_ws_url = "ws://{host}/ws/user"',
         f'geoblock_url = "http://{host}/geoblock"',
         f'chain_rpc_urls = ["http://{host}/chain"]',
+        "",
+        "[redeem]",
+        f'relayer_url = "http://{host}/relayer"',
+        "poll_s = 1",
         "",
         "[paths]",
         f'credentials_dir = "{credentials_dir}"',
@@ -262,7 +267,7 @@ def write_files(plan: Plan, state_dir: Path) -> tuple[Path, Path]:
     """Write configuration and venue settings into the demo's directory; returns their paths."""
     config_file, sim_file = state_dir / "demo.toml", state_dir / "venue.json"
     credentials_dir = state_dir / "credentials"
-    for name in ("polybolt", "chainlink", "trading"):
+    for name in ("polybolt", "chainlink", "trading", "relayer"):
         # Of an earlier demo in the same place: that venue is no more.
         (credentials_dir / f"{name}.json").unlink(missing_ok=True)
     for key, (secret, passphrase) in plan.sim.polybolt_credentials.items():
@@ -270,6 +275,8 @@ def write_files(plan: Plan, state_dir: Path) -> tuple[Path, Path]:
         write_credentials(credentials_dir / "polybolt.json", polybolt)
     for client, secret in plan.sim.chainlink_credentials.items():
         write_credentials(credentials_dir / "chainlink.json", {"client_id": client, "secret": secret})
+    for key, address in plan.sim.relayer_keys.items():
+        write_credentials(credentials_dir / "relayer.json", {"api_key": key, "address": address})
     if plan.trading_key is not None:
         write_credentials(credentials_dir / "trading.json", {"private_key": plan.trading_key.reveal()})
     config_file.write_text(config_toml(plan, credentials_dir))

@@ -13,15 +13,24 @@ import pytest
 
 from common.core import ledger
 from common.core.account import cash_usd6
-from common.core.ledger import Line
+from common.core.ledger import Line, Payment
 from common.core.money_clues import PAIRED, spent_usd6
-from common.core.money_proof import REDEEMED_READ, Proof, ProofLine, WalletFacts, prove, tokens_to_read
+from common.core.money_proof import (
+    REDEEMED_READ,
+    Proof,
+    ProofLine,
+    WalletFacts,
+    prove,
+    tokens_to_read,
+)
+from common.core.order_effects import Refuse
 from common.core.order_events import (
     Answered,
     BookSeen,
     DefiniteNo,
     MarketSeen,
     Redeemed,
+    Resolved,
     Submitted,
     Taken,
     TradeSeen,
@@ -31,9 +40,10 @@ from common.core.order_state import (
     Books,
     State,
 )
+from common.core.portfolio import worth_usd6
 from common.core.settings import RiskLimits, StrategySettings
 from common.core.venue_facts import TradeStatus, VenueTrade
-from common.messages import Fill, PositionState
+from common.messages import Fill, Outcome, PositionState
 from order_playbook import BANKROLL, Playbook, market, posture
 
 MUCH = 10**15
@@ -55,6 +65,8 @@ WAYS: tuple[tuple[int, list[TradeStatus]], ...] = (
 )
 """How trades go, and of how many in a hundred."""
 MINED = ("mined", "confirmed")
+SPLITS = ((1, 1), (1, 2), (700_000, 300_000), (0, 5), (5, 0))
+"""Results of the chain; the last two are wins of one side."""
 
 
 @dataclass
@@ -70,10 +82,11 @@ class Wallet:
 
 
 class History(Playbook):
-    """An account of real money and its wallet, window after window."""
+    """An account of real money and its wallet, window after window; ``both`` buys both sides of some."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, both: bool = False) -> None:
         super().__init__()
+        self.both = both
         self.dice = random.Random(seed)
         self.wallet = Wallet()
         bankroll = self.wallet.usd6
@@ -95,22 +108,42 @@ class History(Playbook):
         name, token, dice = f"btc-updown-15m-{self.number}", f"{self.number}1", self.dice
         listed = {"window": name, "token_up": token, "token_down": f"{self.number}2"}
         self.at(60).hear(MarketSeen(market(**listed)), BookSeen(self.book("up", token=token, window=name)))
-        order_id, intent = f"0x{self.number}", f"{name}/up/lag"
-        self.hear(Submitted(self.wish(window=name, token=token), f"r{self.number}", order_id, b"wire"))
+        if not self.buy(name, "up", token, "lag"):
+            if dice.random() < 0.5:
+                self.pay("", ((f"{self.number}9", 5),), dice.randint(1, 10**7))
+            return
+        if self.both and dice.random() < 0.5:
+            down = f"{self.number}2"
+            self.hear(BookSeen(self.book("down", token=down, window=name)))
+            self.buy(name, "down", down, "other")
+        if dice.random() < 0.6:
+            self.at(901).hear(MarketSeen(market(**listed, outcome=dice.choice(("up", "down")))))
+        else:
+            numerators = dice.choice(SPLITS)
+            self.at(901).hear(Resolved(name, numerators, sum(numerators), "0xc0", "block 7"))
+        if dice.random() < 0.7:
+            self.redeem(name)
+
+    def buy(self, name: str, outcome: Outcome, token: str, strategy: str) -> bool:
+        """One order and its trades; whether there were any."""
+        dice, intent = self.dice, f"{name}/{outcome}/{strategy}"
+        order_id = f"0x{self.number}" + ("" if outcome == "up" else "-down")
+        wish = self.wish(outcome, window=name, token=token, strategy=strategy)
+        answers = self.hear(Submitted(wish, f"r-{order_id}", order_id, b"wire"))
+        if any(isinstance(answer, Refuse) for answer in answers):
+            return False
         kind = dice.random()
         if kind < 0.1:
             self.hear(Answered(intent, DefiniteNo("no-match", "")))
-            return
+            return False
         if kind < 0.2:
             self.hear(Answered(intent, Unknown("reset")))
         parts = range(dice.randint(1, 3))
-        told6 = sum(self.trade(order_id, f"t{self.number}-{part}", token) for part in parts)
+        mark = f"t{order_id.removeprefix('0x')}"
+        told6 = sum(self.trade(order_id, f"{mark}-{part}", token) for part in parts)
         if kind >= 0.2:
             self.hear(Answered(intent, Taken("matched", told6)))
-        self.at(901).hear(MarketSeen(market(**listed, outcome=dice.choice(("up", "down")))))
-        held = self.books.positions[name, "up"]
-        if held.payout_usd6 and dice.random() < 0.7:
-            self.redeem(held)
+        return True
 
     def trade(self, order_id: str, name: str, token: str) -> int:
         """One trade of an order, up to some point of its way; returns its shares."""
@@ -128,23 +161,45 @@ class History(Playbook):
         self.wallet.usd6 -= spent_usd6(fill)
         self.wallet.shares6[fill.token] += fill.size6
 
-    def redeem(self, held: PositionState) -> None:
-        """Pay out all shares of a position and book it."""
-        self.wallet.usd6 += self.wallet.shares6.pop(held.token)
-        self.hear(Redeemed(held.window, held.outcome, f"no shares of {held.token} are left"))
+    def redeem(self, name: str) -> None:
+        """Pay out what a window's positions won: by us or others, with dust, with shares bought by hand."""
+        dice = self.dice
+        positions = [each for each in self.books.positions.values() if each.window == name]
+        won = [each for each in positions if each.payout_usd6]
+        if not won or not all(each.settled for each in positions):
+            return
+        by_hand = {each.token: dice.choice((0, 0, 0, dice.randint(1, 10**6))) for each in won}
+        tokens = tuple((each.token, self.wallet.shares6.pop(each.token, 0)) for each in positions)
+        paid = sum(worth_usd6(each, each.size6 + by_hand[each.token]) for each in won)
+        burnt = tuple((token, size6 + by_hand.get(token, 0)) for token, size6 in tokens)
+        self.pay(name, burnt, paid, surplus=dice.choice((0, 0, dice.randint(1, 9))))
+
+    def pay(self, name: str, tokens: tuple[tuple[str, int], ...], paid: int, surplus: int = 0) -> None:
+        """Money comes in for tokens, and is booked."""
+        payment = Payment(
+            evidence=f"0x{self.number:064x}:{self.dice.randint(0, 400)}",
+            condition_id=f"0xc{self.number}",
+            window=name,
+            paid_usd6=paid + surplus,
+            surplus_usd6=surplus,
+            tokens=tokens,
+            elsewhere=self.dice.random() < 0.3,
+        )
+        self.wallet.usd6 += payment.paid_usd6
+        self.hear(Redeemed(payment), Redeemed(payment))
 
 
-def history(trades: int, seed: int) -> History:
+def history(trades: int, seed: int, *, both: bool = False) -> History:
     """As many trades, and what became of them."""
-    made = History(seed)
+    made = History(seed, both=both)
     while len(made.books.fills) < trades:
         made.window()
     return made
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(16))
 def test_any_history_is_proven(seed: int) -> None:
-    made = history(60, seed)
+    made = history(60, seed, both=seed % 2 == 1)
     proof = prove(made.books, made.facts)
     assert proof.wrong == ()
     assert (proof.ok, proof.difference_usd6) == (True, 0)
@@ -225,8 +280,18 @@ def in_line_pairs(first: int, second: int, by: int) -> Injected:
         yield changed(BOOKS, entries=entries), FACTS, "books ledger", named
 
 
+def in_payments(name: str, by: int) -> Injected:
+    for evidence, payment in BOOKS.payments.items():
+        if name == "surplus_usd6" and all(each.redeemed != evidence for each in BOOKS.positions.values()):
+            continue  # all of it is from outside, whatever it is for
+        off = changed(payment, **{name: getattr(payment, name) + by})
+        yield changed(BOOKS, payments={**BOOKS.payments, evidence: off}), FACTS, "books ledger", evidence
+
+
 def in_missing_entries(_: str, by: int) -> Injected:
     for place, entry in enumerate(BOOKS.entries):
+        if not any(line.amount_usd6 for line in entry.lines):
+            continue  # all trades of the position failed: it says nothing
         entries = BOOKS.entries[:place] + BOOKS.entries[place + 1 :]
         if by > 0:
             entries = (*BOOKS.entries, changed(entry, number=len(BOOKS.entries) + 1))
@@ -264,6 +329,10 @@ PLACES: dict[str, Callable[[int], Injected]] = {
     **{
         f"position {name}": lambda by, name=name: in_positions(name, by)
         for name in ("cost_usd6", "fee_usd6", "size6", "payout_usd6", "pnl_usd6")
+    },
+    **{
+        f"payment {name}": lambda by, name=name: in_payments(name, by)
+        for name in ("paid_usd6", "surplus_usd6")
     },
     **{
         f"entry lines {one} and {two}": lambda by, one=one, two=two: in_line_pairs(one, two, by)
@@ -310,7 +379,7 @@ def owed() -> list[PositionState]:
 
 
 def test_fills_without_their_order_or_position_are_named() -> None:
-    fill = BOOKS.fills[3]
+    fill = next(each for each in BOOKS.fills if each.status == "confirmed")
     orders = {key: each for key, each in BOOKS.orders.items() if each.state.order_id != fill.order_id}
     assert any(f"order {fill.order_id} " in line.name for line in prove(changed(BOOKS, orders=orders)).wrong)
     positions = {key: each for key, each in BOOKS.positions.items() if each.window != fill.window}
@@ -369,12 +438,12 @@ def test_redemptions_that_are_not_booked_explain_cash_and_shares(count: int) -> 
         said = f"{held.window} up was redeemed and is not booked yet ({dollars})"
         assert said in cash.text
         assert said in text_of(proof, f"shares {held.window} up")
-    assert "the running executor books it" in cash.text
+    assert "the running redeemer and executor book it" in cash.text
 
 
 def test_a_part_that_was_redeemed_explains_as_much() -> None:
     held = owed()[0]
-    part = held.payout_usd6 - 3
+    part = worth_usd6(held, held.size6 - 3)
     proof = prove(BOOKS, WalletFacts(CHAIN + part, None, {**FACTS.shares6, held.token: 3}))
     assert proof.difference_usd6 == 0
     assert f"shares of {held.window} up was redeemed" in text_of(proof, "cash")
@@ -402,7 +471,7 @@ def test_a_redemption_that_was_booked_and_did_not_happen() -> None:
     wallet = WalletFacts(CHAIN - newest.payout_usd6, None, {**FACTS.shares6, newest.token: newest.size6})
     proof = prove(BOOKS, wallet)
     assert proof.difference_usd6 == 0
-    said = f"{newest.window} up is booked as redeemed and was not paid out"
+    said = f"{newest.window} up is booked as redeemed ({newest.redeemed}) and was not paid out"
     assert said in text_of(proof, "cash")
     assert said in text_of(proof, f"shares {newest.window} up")
 

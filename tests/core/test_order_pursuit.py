@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from common.core.account import account_state, broken_sums, cash_usd6, reservations
 from common.core.holds import shown_posture
+from common.core.ledger import Payment
 from common.core.order_effects import (
     CancelOrder,
     CatchUp,
@@ -538,7 +539,8 @@ def test_a_window_is_settled_when_the_chain_has_decided_its_trades() -> None:
     assert position.settled
     assert cash_usd6(play.state.books) == BANKROLL - 5_000_000 - 175_000
     assert account_state(play.state.books, "live", 0, duplicate_orders=0).redeemable_usd6 == 10_000_000
-    play.hear(Redeemed(WINDOW, "up", "0xtx"), Redeemed(WINDOW, "up", "0xtx"))
+    paid = Redeemed(Payment("0xtx:1", "0xc0", WINDOW, 10_000_000, 0, ((position.token, 10_000_000),)))
+    play.hear(paid, paid)
     assert cash_usd6(play.state.books) == BANKROLL + 5_000_000 - 175_000
     assert account_state(play.state.books, "live", 0, duplicate_orders=0).redeemable_usd6 == 0
     assert broken_sums(play.state.books) == ""

@@ -54,7 +54,7 @@ def test_the_chain_tells_its_id_its_blocks_and_its_contracts() -> None:
             assert await rpc(venue, "eth_getCode", address, "latest") == "0x"
         assert int(await rpc(venue, "eth_getBalance", SIGNER, "latest"), 16) == 10**18
         assert await rpc(venue, "eth_getBalance", WALLET, "latest") == "0x0"
-        assert (await rpc(venue, "eth_sendRawTransaction", "0x00"))["code"] == -32601
+        assert (await rpc(venue, "eth_sendRawTransaction", "0x00"))["code"] == -32000
         assert (await rpc(venue, "eth_getCode"))["code"] == -32602
 
     played(scene)

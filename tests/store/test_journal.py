@@ -12,18 +12,27 @@ import msgspec
 import pytest
 
 from common.core import ledger
+from common.core.account import broken_sums
+from common.core.ledger import Payment
+from common.core.moment import Moment
 from common.core.order_effects import (
+    Commit,
     CommitEnd,
     CommitFills,
     CommitIntent,
     CommitPosture,
+    CommitRedemption,
     CommitSettlement,
 )
+from common.core.order_events import Event, Redeemed, Resolved
+from common.core.order_flow import step
 from common.core.order_state import (
     Order,
     Settlement,
+    State,
 )
 from common.core.portfolio import PositionKey, apply_fill, settle
+from common.core.settings import RiskLimits, StrategySettings
 from common.errors import DependencyMissing, InvariantBroken
 from common.messages import Accepted, Fill, OrderState, PositionState, PostureState
 from common.store import journal_schema
@@ -287,6 +296,51 @@ def test_a_journal_of_the_first_version_is_brought_up_to_date(path: Path) -> Non
         rows = upgraded._connection.execute("SELECT basis FROM orders").fetchall()
         version = upgraded._connection.execute("PRAGMA user_version").fetchone()[0]
         assert ([row[0] for row in rows], version) == (["settlement"], journal_schema.VERSION)
+    finally:
+        upgraded.close()
+
+
+def test_a_real_journal_of_version_3_is_brought_up_to_date_and_goes_on(path: Path) -> None:
+    """Written by that version: one position open, one won, one won and seen as paid out, one lost."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript((Path(__file__).parent / "journal_v3.sql").read_text())
+    upgraded = open_journal(path, now_wall_ns=0)
+    try:
+        found = upgraded.read()
+        assert found is not None
+        books = found.books
+        assert broken_sums(books) == ""
+        assert books.positions["w3", "up"].redeemed == "no shares of 31 are left in 0xab"
+        assert {each.condition_id for each in books.positions.values()} == {""}
+        state = State(StrategySettings(live=True), RiskLimits(), books, found.posture)
+        moment = Moment(1_900_000_902 * 10**9, 1)
+
+        def hear(event: Event) -> None:
+            nonlocal state
+            state, effects = step(state, event, moment)
+            upgraded.commit(*(effect for effect in effects if isinstance(effect, Commit)))
+
+        hear(Resolved("w1", (1, 1), 2, "0xc1", "block 7"))
+        tokens = (("11", 10_000_000), ("21", 10_000_003))
+        paid = Payment("0xtx:1", "0xc1", "w1", 15_000_005, 2, tokens)
+        hear(Redeemed(paid))
+        # What that version booked has no transaction to be known by, and is not paid again.
+        hear(Redeemed(Payment("0xtx:9", "0xc3", "w3", 10_000_000, 0, (("31", 10_000_000),))))
+        read = upgraded.read()
+        assert read is not None
+        assert read.books == state.books
+        assert broken_sums(read.books) == ""
+        held = read.books.positions["w1", "up"]
+        assert (held.official, held.payout_usd6, held.condition_id) == ("split", 5_000_000, "0xc1")
+        assert list(read.books.payments.values()) == [paid]
+        again = CommitRedemption(msgspec.structs.replace(paid, evidence="0xtx:2"), (held,), ())
+        with pytest.raises(InvariantBroken, match="not owed to us any more"):
+            upgraded.commit(again)
+        with pytest.raises(InvariantBroken, match="UNIQUE"):
+            upgraded.commit(CommitRedemption(paid, (), ()))
+        for statement in ("UPDATE payments SET paid_usd6 = 9", "DELETE FROM payments"):
+            with pytest.raises(sqlite3.IntegrityError):
+                upgraded._connection.execute(statement)
     finally:
         upgraded.close()
 

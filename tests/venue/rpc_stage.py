@@ -62,8 +62,12 @@ async def endpoint(say: Say) -> AsyncIterator[Endpoint]:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # The asker left.
         finally:
-            tasks.discard(task)
             writer.close()
+            try:
+                await writer.wait_closed()
+            except ConnectionError:
+                pass  # It broke before it was closed.
+            tasks.discard(task)
 
     tasks: set[asyncio.Task[Any]] = set()
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
@@ -73,7 +77,8 @@ async def endpoint(say: Say) -> AsyncIterator[Endpoint]:
         yield stage
     finally:
         server.close()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
         # A closed writer lets go of its socket in the next turn.
         await asyncio.sleep(0)
 

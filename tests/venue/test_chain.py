@@ -81,7 +81,8 @@ async def test_an_endpoint_of_another_chain_is_named_and_never_asked_for_money()
         reader = ChainReader([one.url, two.url], 137)
         problem = f"127.0.0.1:{one.port} is chain 1, not 137: mend venue.chain_rpc_urls"
         assert await reader.wrong_chain() == problem
-        assert await refusal(reader) == problem
+        alone = f"127.0.0.1:{two.port} answers, and one word alone decides nothing"
+        assert await refusal(ChainReader([one.url, two.url], 137)) == f"{problem}; {alone}"
         assert set(one.methods()) == {"eth_chainId"}
 
 

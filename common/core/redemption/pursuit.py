@@ -12,14 +12,29 @@ from common.core.redemption.effect import Places, judge
 from common.core.redemption.gas import GasPolicy, Offer, cost_wei, raised
 from common.units import SECOND
 
-RESEND_NS = 15 * SECOND
-"""The same bytes go out again so long after they last did."""
-STUCK_NS = 75 * SECOND
-"""A transaction that is not in a block by then is replaced by one that bids more."""
-PATIENCE_NS = 600 * SECOND
-"""After so long an open try is told as late."""
 DEADLINE_MARGIN_S = 60
 """How long after a deadline the chain's clock must be before it counts."""
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How long is waited for what."""
+
+    resend_ns: int = 15 * SECOND
+    """The same bytes go out again so long after they last did."""
+    stuck_ns: int = 75 * SECOND
+    """A transaction that is not in a block by then is replaced by one that bids more."""
+    late_ns: int = 600 * SECOND
+    """After so long an open try is told as late."""
+    first_pause_ns: int = 30 * SECOND
+    """So long a condition that failed is left alone; twice that after each further time."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the user allows, and what was spent of it today."""
+
+    gas: GasPolicy
+    spent_today_wei: int
+    """By transactions that have ended."""
 
 
 class Sight(msgspec.Struct, frozen=True):
@@ -88,7 +103,7 @@ Move = Wait | Send | Renew | Include | Adopt | Finish
 
 
 def next_move(
-    attempt: Attempt, sight: Sight, now_ns: int, policy: GasPolicy, spent_today_wei: int, places: Places
+    attempt: Attempt, sight: Sight, now_ns: int, *, limits: Limits, pace: Pace, places: Places
 ) -> Move:
     """The one next thing to do about an open try."""
     receipt = max(sight.receipts, key=lambda each: each.block, default=None)
@@ -104,8 +119,8 @@ def next_move(
     if sight.nonce > attempt.nonce:
         return Wait(f"nonce {attempt.nonce} is used; its block is not final yet")
     if attempt.route == "own-gas":
-        return _unmined(attempt, sight, now_ns, policy, spent_today_wei)
-    return _unrelayed(attempt, sight, now_ns)
+        return _unmined(attempt, sight, now_ns, limits, pace)
+    return _unrelayed(attempt, sight, now_ns, pace)
 
 
 def _mined(attempt: Attempt, sight: Sight, receipt: Receipt, places: Places) -> Move:
@@ -168,26 +183,32 @@ def _is_held(claim: Claim, sight: Sight) -> bool:
     return any(sight.held.get(each.token, 0) for each in claim.holdings)
 
 
-def _unmined(attempt: Attempt, sight: Sight, now_ns: int, policy: GasPolicy, spent_wei: int) -> Move:
+def _unmined(attempt: Attempt, sight: Sight, now_ns: int, limits: Limits, pace: Pace) -> Move:
     """In no block yet, and its nonce is free."""
     if not attempt.sent_ns:
         return Send()
-    late = now_ns - attempt.first_sent_ns > PATIENCE_NS
     newest = attempt.newest
-    if now_ns - newest.at_ns > STUCK_NS:
-        offer = raised(Offer(newest.max_fee_wei, newest.tip_wei), sight.base_fee_wei, policy)
-        if offer is None:
-            text = (
-                "it is in no block though it bids redeem.max_fee_gwei; raise that or wait for a cheaper hour"
-            )
-            return _again(attempt, now_ns, text, late=late)
-        if cost_wei(newest.gas, offer) + spent_wei > policy.daily_wei:
-            return _again(attempt, now_ns, "bidding more would exceed redeem.max_pol_per_day", late=late)
-        return Renew(offer)
-    return _again(attempt, now_ns, attempt.text or "sent; in no block yet", late=late)
+    if now_ns - newest.at_ns <= pace.stuck_ns:
+        return _again(attempt, now_ns, pace, attempt.text or "sent; in no block yet")
+    offer = raised(Offer(newest.max_fee_wei, newest.tip_wei), sight.base_fee_wei, limits.gas)
+    if offer is None:
+        text = "it is in no block though it bids redeem.max_fee_gwei; raise that or wait for a cheaper hour"
+        return _again(attempt, now_ns, pace, text)
+    problem = too_dear(newest.gas, offer, limits)
+    return _again(attempt, now_ns, pace, f"it bids too little and {problem}") if problem else Renew(offer)
 
 
-def _unrelayed(attempt: Attempt, sight: Sight, now_ns: int) -> Move:
+def too_dear(gas: int, offer: Offer, limits: Limits) -> str:
+    """Which of the user's limits a transaction would exceed; empty when none."""
+    cost = cost_wei(gas, offer)
+    if cost > limits.gas.attempt_wei:
+        return "bidding more would exceed redeem.max_pol_per_transaction"
+    if cost + limits.spent_today_wei > limits.gas.daily_wei:
+        return "bidding more would exceed redeem.max_pol_per_day"
+    return ""
+
+
+def _unrelayed(attempt: Attempt, sight: Sight, now_ns: int, pace: Pace) -> Move:
     """Not executed as far as the chain shows, and the wallet's nonce is free."""
     deadline_s = attempt.newest.deadline_s
     if deadline_s and sight.chain_s > deadline_s + DEADLINE_MARGIN_S:
@@ -198,17 +219,26 @@ def _unrelayed(attempt: Attempt, sight: Sight, now_ns: int) -> Move:
     if word is not None and word.state in ("failed", "invalid"):
         text = f"the relayer says {word.state}: {word.error or 'no reason'}"
         return Finish(_all(attempt, "refused", text), 0, text)
-    late = bool(attempt.first_sent_ns) and now_ns - attempt.first_sent_ns > PATIENCE_NS
     if attempt.transaction_id:
         state = word.state if word is not None else "silent"
-        return Wait(f"the relayer has it ({state}); the chain does not show it yet", late)
+        text = f"the relayer has it ({state}); the chain does not show it yet"
+        if now_ns - attempt.sent_ns >= pace.late_ns:
+            # The same bytes: of two that name one nonce only one can happen.
+            return Send()
+        return Wait(text, _is_late(attempt, now_ns, pace))
     if not attempt.sent_ns:
         return Send()
-    return _again(attempt, now_ns, attempt.text or "whether the relayer has it is not known", late=late)
+    return _again(attempt, now_ns, pace, attempt.text or "whether the relayer has it is not known")
 
 
-def _again(attempt: Attempt, now_ns: int, text: str, *, late: bool) -> Move:
-    return Send() if now_ns - attempt.sent_ns >= RESEND_NS else Wait(text, late)
+def _again(attempt: Attempt, now_ns: int, pace: Pace, text: str) -> Move:
+    if now_ns - attempt.sent_ns >= pace.resend_ns:
+        return Send()
+    return Wait(text, _is_late(attempt, now_ns, pace))
+
+
+def _is_late(attempt: Attempt, now_ns: int, pace: Pace) -> bool:
+    return bool(attempt.first_sent_ns) and now_ns - attempt.first_sent_ns > pace.late_ns
 
 
 def _all(attempt: Attempt, kind: EndKind, text: str) -> tuple[ClaimEnd, ...]:

@@ -4,15 +4,15 @@ A batch is all or nothing, so one that failed is tried again in halves; a condit
 for a while that doubles.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from common.core.redemption.attempts import ALARMING, Attempt, EndKind
 from common.core.redemption.claims import Claim
+from common.core.redemption.pursuit import Pace
 from common.units import SECOND
 
-FIRST_PAUSE_NS = 30 * SECOND
 LONGEST_PAUSE_NS = 3600 * SECOND
 FAILED: tuple[EndKind, ...] = ("reverted", "refused", "expired", "overtaken", "kept")
 _DAY_NS = 86_400 * SECOND
@@ -25,14 +25,25 @@ class Batch(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-def next_batch(claims: Iterable[Claim], ended: Iterable[Attempt], now_ns: int, most: int) -> Batch:
-    """The most valuable claims that are not left alone for now, at most ``most`` of them."""
+def next_batch(
+    claims: Iterable[Claim],
+    ended: Iterable[Attempt],
+    now_ns: int,
+    *,
+    most: int,
+    pace: Pace,
+    asked: Collection[str] = (),
+) -> Batch:
+    """The most valuable claims that are not left alone for now, at most ``most`` of them.
+
+    Conditions that a person ``asked`` for do not wait.
+    """
     failures = _failures(ended)
     ready: list[Claim] = []
     waiting_ns: list[int] = []
     for claim in sorted(claims, key=lambda each: (-each.payout_usd6, each.condition_id)):
-        again_ns = _again_ns(failures.get(claim.condition_id, []))
-        if again_ns > now_ns:
+        again_ns = _again_ns(failures.get(claim.condition_id, []), pace)
+        if again_ns > now_ns and claim.condition_id not in asked:
             waiting_ns.append(again_ns)
             continue
         own = failures.get(claim.condition_id, [])
@@ -60,15 +71,9 @@ def latched(ended: Iterable[Attempt], released_ns: int) -> str:
 
 
 def spent_today_wei(attempts: Iterable[Attempt], now_ns: int) -> int:
-    """What the transactions of this UTC day cost, open ones at the most they can."""
+    """What the transactions that ended on this UTC day cost."""
     today = now_ns // _DAY_NS
-    total = 0
-    for attempt in attempts:
-        if attempt.stage == "ended":
-            total += attempt.gas_wei if attempt.ended_ns // _DAY_NS == today else 0
-        elif attempt.route == "own-gas":
-            total += attempt.newest.gas * attempt.newest.max_fee_wei
-    return total
+    return sum(attempt.gas_wei for attempt in attempts if attempt.ended_ns // _DAY_NS == today)
 
 
 def _failures(ended: Iterable[Attempt]) -> dict[str, list[Attempt]]:
@@ -83,8 +88,8 @@ def _failures(ended: Iterable[Attempt]) -> dict[str, list[Attempt]]:
     return found
 
 
-def _again_ns(failures: list[Attempt]) -> int:
+def _again_ns(failures: list[Attempt], pace: Pace) -> int:
     if not failures:
         return 0
-    pause_ns = min(FIRST_PAUSE_NS << min(len(failures) - 1, 20), LONGEST_PAUSE_NS)
+    pause_ns = min(pace.first_pause_ns << min(len(failures) - 1, 20), LONGEST_PAUSE_NS)
     return failures[-1].ended_ns + pause_ns

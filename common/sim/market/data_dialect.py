@@ -1,4 +1,4 @@
-"""How results are told besides discovery: the data service's resolutions and the order book's winner flags.
+"""How results are told besides discovery: the data service's resolutions and positions, and winner flags.
 
 Pure state to plain objects. Each service knows a result some time after discovery does. Sends nothing.
 """
@@ -39,6 +39,49 @@ def asked_conditions(query: Mapping[str, str]) -> list[str]:
 def resolutions(markets: Iterable[Market]) -> dict[str, Any]:
     """The body of ``/v2/resolutions``: a row for each of these markets, all of them resolved."""
     return {"data": [_resolution(market) for market in markets]}
+
+
+def position(market: Market, wallet: str, outcome: int, size6: int) -> dict[str, Any]:
+    """A row of ``/v2/positions``: a holding in a resolved market, worth nothing where it lost.
+
+    What it cost is not simulated and told as nothing.
+    """
+    spec, names = market.spec, ("Up", "Down")
+    size, price = size6 / 1_000_000, float(market.outcome == names[outcome])
+    unknown = (
+        "avg_price",
+        "entry_cost_usdc",
+        "entry_fees_usdc",
+        "total_cost_usdc",
+        "realized_pnl",
+        "unrealized_pnl",
+        "total_pnl",
+        "percent_pnl",
+        "percent_realized_pnl",
+    )
+    return {
+        "proxy_wallet": wallet,
+        "token_id": market.tokens[outcome],
+        "condition_id": spec.condition_id,
+        "current_size": size,
+        "total_size": size,
+        "current_price": price,
+        "current_value": size * price,
+        **dict.fromkeys(unknown, 0.0),
+        "status": "REDEEMABLE",
+        "redeemable": True,
+        "mergeable": False,
+        "negative_risk": False,
+        "archived": False,
+        "verified": True,
+        "title": spec.question or spec.slug,
+        "slug": spec.slug,
+        "outcome": names[outcome],
+        "outcome_index": outcome,
+        "opposite_outcome": names[1 - outcome],
+        "opposite_token_id": market.tokens[1 - outcome],
+        "end_date": iso(spec.end_ns)[:10],
+    }
 
 
 def market_with_tokens(market: Market, *, flagged: bool) -> dict[str, Any]:

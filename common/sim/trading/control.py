@@ -4,12 +4,15 @@ from typing import Any
 
 from common.sim.trading.account_book import COUNTERPARTIES, FEES, AccountBook
 from common.sim.trading.accounts import Account
+from common.sim.trading.chain import Chain
 from common.sim.trading.exchange import Exchange
 from common.sim.trading.orders import VenueOrder
+from common.sim.trading.redeeming import REDEEMED
 
 
-def told(exchange: Exchange) -> dict[str, Any]:
+def told(exchange: Exchange, chain: Chain) -> dict[str, Any]:
     """Everything, in integer base units."""
+    chain.advance()
     records = exchange.records
     return {
         "accounts": [_account(exchange, account) for account in exchange.accounts.all],
@@ -19,6 +22,11 @@ def told(exchange: Exchange) -> dict[str, Any]:
         "duplicates": list(records.duplicates),
         "fees_usd6": exchange.venue_book.balance(FEES),
         "counterparties_usd6": exchange.venue_book.balance(COUNTERPARTIES),
+        "redeemed_usd6": -exchange.venue_book.balance(REDEEMED),
+        "redemptions": [
+            {"transaction": each.tx_hash, "block": each.block, "ok": each.ok, "payer": each.payer}
+            for each in chain.mined
+        ],
         "sums": {"venue": exchange.venue_book.sums(), "chain": exchange.chain_book.sums()},
     }
 

@@ -65,11 +65,35 @@ class VenueMode(_Fault, frozen=True, kw_only=True, tag="venue_mode"):
 
 
 class ChainFault(_Fault, frozen=True, kw_only=True, tag="chain"):
-    """The chain's endpoint is down or another chain's, or contracts are not there."""
+    """The chain's endpoint is down or another chain's, contracts are not there, or transactions go wrong."""
 
     chain_id: int | None = None
     down: bool = False
     code_missing: tuple[str, ...] = ()
+    paused: bool = False
+    """The adapter of the older ledger is paused by the venue."""
+    approvals_missing: tuple[str, ...] = ()
+    """Contracts the wallets have not let handle their outcome tokens."""
+    stuck: bool = False
+    """Transactions wait and no block takes them."""
+    base_fee_wei: int | None = None
+    coin_wei: int | None = None
+    """What every sender has of the chain's coin."""
+    loses_answers: bool = False
+    """A transaction that is sent is taken, and the answer does not arrive."""
+    forgets_sent: bool = False
+    """A transaction that is sent is answered well and taken by nobody."""
+
+
+class RelayerFault(_Fault, frozen=True, kw_only=True, tag="relayer"):
+    """The relayer misbehaves.
+
+    ``lost`` carries a submit out and ends the connection, ``quota`` and ``busy`` refuse it, ``stale`` tells
+    a nonce that is used, ``never`` keeps every action new and ``failed`` makes each end without effect,
+    ``hashless`` never tells a hash, ``down`` answers nothing but 503.
+    """
+
+    form: Literal["lost", "quota", "busy", "stale", "never", "failed", "hashless", "down"]
 
 
 def check_trading(fault: OrderReply | TradePath) -> None:

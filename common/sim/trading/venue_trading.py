@@ -9,16 +9,22 @@ from common.sim.settings import SimSettings
 from common.sim.trading.account_rest import AccountRest
 from common.sim.trading.accounts import Accounts
 from common.sim.trading.cancel_rest import CancelRest
+from common.sim.trading.chain import Chain
+from common.sim.trading.chain_calls import ChainCalls
 from common.sim.trading.chain_rpc import ChainRpc
 from common.sim.trading.control import told
 from common.sim.trading.exchange import Exchange
 from common.sim.trading.fault_turns import FaultTurns
 from common.sim.trading.market_reads import MarketReads
 from common.sim.trading.order_rest import OrderRest
+from common.sim.trading.position_rest import PositionRest
+from common.sim.trading.relayer import Relayer
+from common.sim.trading.relayer_rest import RelayerRest
 from common.sim.trading.session import Sessions
 from common.sim.trading.trade_life import Timers
 from common.sim.trading.user_channel import UserChannel
 from common.sim.world import MarketChange, World
+from common.units import SECOND
 
 
 class VenueTrading:
@@ -52,6 +58,8 @@ class VenueTrading:
             self.channel,
             now_ns,
         )
+        self.chain = Chain(self.exchange, world, board, self._timers, settings.block_ms, now_ns)
+        relayer = Relayer(self.chain, accounts, board, now_ns)
         self._orders = OrderRest(
             self.exchange,
             sessions,
@@ -72,7 +80,9 @@ class VenueTrading:
                 tells_ended_orders=settings.tells_ended_orders,
             ),
             MarketReads(world),
-            ChainRpc(self.exchange, world, board, now_ns),
+            ChainRpc(self.chain, ChainCalls(self.exchange, world, self.chain), board),
+            RelayerRest(relayer, settings.relayer_keys, accounts, board),
+            PositionRest(self.exchange, world, self.chain, round(settings.positions_late_s * SECOND), now_ns),
         )
 
     def routes(self) -> list[web.RouteDef]:
@@ -80,6 +90,7 @@ class VenueTrading:
         return [
             web.get("/ws/user", self.channel.serve),
             web.get("/control/account", self._account),
+            web.post("/control/redeem", self._redeem),
             *(route for rest in self._rest for route in rest.routes()),
         ]
 
@@ -93,4 +104,10 @@ class VenueTrading:
         self._timers.stop()
 
     async def _account(self, request: web.Request) -> web.Response:
-        return web.json_response(told(self.exchange))
+        return web.json_response(told(self.exchange, self.chain))
+
+    async def _redeem(self, request: web.Request) -> web.Response:
+        """The venue's own redeemer takes what a wallet holds of a condition in the next block."""
+        asked = await request.json()
+        wallet, condition = str(asked["wallet"]).lower(), str(asked["condition"]).lower()
+        return web.json_response({"transaction": self.chain.redeem_for(wallet, condition).tx_hash})
