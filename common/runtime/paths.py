@@ -28,6 +28,11 @@ class Paths:
         return self.state_dir / ("journal.sqlite" if mode == "paper" else f"journal-{mode}.sqlite")
 
     @property
+    def redemptions_file(self) -> Path:
+        """The redeemer's journal."""
+        return self.state_dir / "redemptions.sqlite"
+
+    @property
     def tape_dir(self) -> Path:
         """Recorded frames and bus messages."""
         return self.state_dir / "tapes"

@@ -66,6 +66,21 @@ def read_trading_key(config: Config, paths: Paths) -> TradingKey:
             return TradingKey(found[KEY_VARIABLE], f"the environment of laggard up ({KEY_VARIABLE})")
 
 
+def read_owner_key(config: Config, paths: Paths) -> TradingKey:
+    """The key that owns the wallet, for whoever redeems; raises ConfigError with the one fix.
+
+    The trading key itself, unless that is a session key, which may trade and withdraw nothing.
+    """
+    if not config.wallet.session_key:
+        return read_trading_key(config, paths)
+    file = paths.credentials_file("owner")
+    found = read_credentials(file, ("private_key",))
+    if found is None:
+        way = f'write {{"private_key": "0x..."}} of the owner into {file}, chmod 600'
+        raise ConfigError([f"a session key redeems nothing, and the owner's key is missing: {way}"])
+    return TradingKey(found["private_key"], str(file))
+
+
 def handed_file(paths: Paths) -> Path:
     """Where ``laggard up`` leaves what it took out of the environment."""
     return paths.run_dir / "handed.json"

@@ -276,7 +276,7 @@ def write_files(plan: Plan, state_dir: Path) -> tuple[Path, Path]:
     for client, secret in plan.sim.chainlink_credentials.items():
         write_credentials(credentials_dir / "chainlink.json", {"client_id": client, "secret": secret})
     for key, address in plan.sim.relayer_keys.items():
-        write_credentials(credentials_dir / "relayer.json", {"api_key": key, "address": address})
+        write_credentials(credentials_dir / "relayer.json", {"key": key, "address": address})
     if plan.trading_key is not None:
         write_credentials(credentials_dir / "trading.json", {"private_key": plan.trading_key.reveal()})
     config_file.write_text(config_toml(plan, credentials_dir))

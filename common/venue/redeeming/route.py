@@ -40,11 +40,17 @@ class Word(NamedTuple):
 class SendRoute(Protocol):
     """How redemptions of one wallet are sent."""
 
-    name: Route
-    sender: str
-    """Whose nonce counts, lower case."""
-    most_claims: int
-    """In one transaction."""
+    @property
+    def name(self) -> Route:
+        """Which of the two."""
+
+    @property
+    def sender(self) -> str:
+        """Whose nonce counts, lower case."""
+
+    @property
+    def most_claims(self) -> int:
+        """In one transaction."""
 
     async def nonce(self, block: int) -> int:
         """The sender's next nonce at a block."""
