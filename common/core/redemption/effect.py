@@ -86,7 +86,7 @@ def _parts(claim: Claim, burnt: tuple[Holding, ...]) -> list[int]:
 def _matched(
     parts: list[list[int]], money: list[tuple[int, int]], *, whole: bool
 ) -> list[list[tuple[int, int]]]:
-    """For each claim the (log index, amount) that are its own: exact ones first, then larger, then rests."""
+    """For each claim the (log index, amount) that are its own: exact ones first, then larger, then less."""
     left = list(money)
     found: list[list[tuple[int, int]]] = [[] for _ in parts]
     open_parts: list[tuple[int, int]] = []
@@ -98,11 +98,17 @@ def _matched(
                 continue
             left.remove(exact)
             found[place].append(exact)
-    for place, amount in open_parts:
-        other = next((each for each in left if each[1] > amount), left[0] if left else None)
-        if other is not None:
-            left.remove(other)
-            found[place].append(other)
+    short: list[int] = []
+    # The largest first: what is enough for it is enough for all that follow.
+    for place, amount in sorted(open_parts, key=lambda each: -each[1]):
+        larger = min((each for each in left if each[1] > amount), key=lambda each: each[1], default=None)
+        if larger is None:
+            short.append(place)
+            continue
+        left.remove(larger)
+        found[place].append(larger)
+    for place in short[: len(left)]:
+        found[place].append(left.pop(0))
     for each in left if whole else ():
         # Money nobody was owed: told with the first claim that was paid at all.
         place = next((place for place, own in enumerate(found) if own), 0)

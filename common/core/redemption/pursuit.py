@@ -12,6 +12,7 @@ from common.core.redemption.effect import Places, judge
 from common.core.redemption.gas import GasPolicy, Offer, cost_wei, raised
 from common.units import SECOND
 
+WITHOUT_EFFECT: tuple[EndKind, ...] = ("kept", "reverted", "overtaken", "refused", "expired")
 DEADLINE_MARGIN_S = 60
 """How long after a deadline the chain's clock must be before it counts."""
 
@@ -106,13 +107,21 @@ def next_move(
     attempt: Attempt, sight: Sight, now_ns: int, *, limits: Limits, pace: Pace, places: Places
 ) -> Move:
     """The one next thing to do about an open try."""
-    receipt = max(sight.receipts, key=lambda each: each.block, default=None)
+    move = _next(attempt, sight, now_ns, limits, pace, places)
+    if isinstance(move, Wait) and now_ns - (attempt.first_sent_ns or attempt.created_ns) > pace.late_ns:
+        return Wait(move.text, late=True)
+    return move
+
+
+def _next(attempt: Attempt, sight: Sight, now_ns: int, limits: Limits, pace: Pace, places: Places) -> Move:
+    receipt = max(_own_receipts(attempt, sight), key=lambda each: each.block, default=None)
     if receipt is not None:
         return _mined(attempt, sight, receipt, places)
-    if attempt.inclusion is not None:
-        text = (
-            f"block {attempt.inclusion.block} with {attempt.inclusion.tx_hash} is not in the chain any more"
-        )
+    included = attempt.inclusion
+    if included is not None and sight.head < included.block:
+        return Wait(f"in block {included.block}; the endpoints are behind, at {sight.head}")
+    if included is not None:
+        text = f"block {included.block} with {included.tx_hash} is not in the chain any more"
         return Include(None, text)
     if sight.final_nonce > attempt.nonce:
         return _overtaken(attempt, sight, places)
@@ -120,7 +129,13 @@ def next_move(
         return Wait(f"nonce {attempt.nonce} is used; its block is not final yet")
     if attempt.route == "own-gas":
         return _unmined(attempt, sight, now_ns, limits, pace)
-    return _unrelayed(attempt, sight, now_ns, pace)
+    return _unrelayed(attempt, sight, now_ns, pace, places)
+
+
+def _own_receipts(attempt: Attempt, sight: Sight) -> tuple[Receipt, ...]:
+    """Also one that was found only by what it took: that is no other's."""
+    own = {version.digest for version in attempt.versions}
+    return (*sight.receipts, *(each for each in sight.takers if each.tx_hash in own))
 
 
 def _mined(attempt: Attempt, sight: Sight, receipt: Receipt, places: Places) -> Move:
@@ -153,30 +168,55 @@ def _with_takers(
     attempt: Attempt, sight: Sight, ends: tuple[ClaimEnd, ...], places: Places
 ) -> tuple[ClaimEnd, ...] | None:
     """The ends, those without effect looked up where the tokens are gone; None while that is not known."""
+    gone = tuple(
+        claim
+        for claim, end in zip(attempt.claims, ends, strict=True)
+        if end.kind in WITHOUT_EFFECT and not _is_held(claim, sight)
+    )
+    taken = _taken(gone, attempt.wallet, sight.takers, places)
+    if len(taken) < len(gone):
+        return None
     settled: list[ClaimEnd] = []
     for claim, end in zip(attempt.claims, ends, strict=True):
-        if end.kind not in ("kept", "reverted", "overtaken") or _is_held(claim, sight):
-            settled.append(end)
-            continue
-        taken = taken_by(claim, attempt.wallet, sight.takers, places)
-        if taken is None:
-            return None
+        found = taken.get(claim.condition_id)
         # A relayed try whose hash was never told is known by its nonce and by what it did.
-        ours = attempt.route == "relayer" and end.kind == "overtaken" and taken.kind == "elsewhere"
-        settled.append(msgspec.structs.replace(taken, kind="paid") if ours and taken.paid_usd6 else taken)
+        ours = attempt.route == "relayer" and end.kind == "overtaken"
+        if found is None:
+            settled.append(end)
+        elif ours and found.kind == "paid" and found.paid_usd6:
+            settled.append(found)
+        else:
+            settled.append(_foreign(claim, found))
     return tuple(settled)
 
 
 def taken_by(claim: Claim, wallet: str, takers: tuple[Receipt, ...], places: Places) -> ClaimEnd | None:
     """What somebody else's transaction did with the tokens of a claim; None when none of these took them."""
+    found = _taken((claim,), wallet, takers, places).get(claim.condition_id)
+    return None if found is None else _foreign(claim, found)
+
+
+def _taken(
+    claims: tuple[Claim, ...], wallet: str, takers: tuple[Receipt, ...], places: Places
+) -> dict[str, ClaimEnd]:
+    """What became of each claim by the first transaction that took its tokens.
+
+    All claims are judged together, so that no two of them are told the same transfer of money.
+    """
+    found: dict[str, ClaimEnd] = {}
     for receipt in takers:
-        (end,) = judge((claim,), wallet, receipt, places, whole=False)
-        if end.burnt:
-            text = f"redeemed by {receipt.tx_hash}, which is not ours"
-            if not end.paid_usd6 and claim.payout_usd6:
-                text = f"{receipt.tx_hash}, which is not ours, took the tokens and brought no money"
-            return msgspec.structs.replace(end, kind="elsewhere", text=text)
-    return None
+        open_claims = tuple(claim for claim in claims if claim.condition_id not in found)
+        for end in judge(open_claims, wallet, receipt, places, whole=False):
+            if end.burnt:
+                found[end.condition_id] = end
+    return found
+
+
+def _foreign(claim: Claim, end: ClaimEnd) -> ClaimEnd:
+    text = f"redeemed by {end.tx_hash}, which is not ours"
+    if not end.paid_usd6 and claim.payout_usd6:
+        text = f"{end.tx_hash}, which is not ours, took the tokens and brought no money"
+    return msgspec.structs.replace(end, kind="elsewhere", text=text)
 
 
 def _is_held(claim: Claim, sight: Sight) -> bool:
@@ -208,41 +248,41 @@ def too_dear(gas: int, offer: Offer, limits: Limits) -> str:
     return ""
 
 
-def _unrelayed(attempt: Attempt, sight: Sight, now_ns: int, pace: Pace) -> Move:
+def _given_up(attempt: Attempt, sight: Sight, places: Places, kind: EndKind, text: str) -> Move:
+    """It did not happen; often because somebody else had the tokens first."""
+    ends = tuple(ClaimEnd(claim.condition_id, kind, 0, text=text) for claim in attempt.claims)
+    settled = _with_takers(attempt, sight, ends, places)
+    if settled is None:
+        return Wait(f"{text}; the tokens are gone by a transaction that is not found or final yet")
+    return Finish(settled, 0, _summary(settled))
+
+
+def _unrelayed(attempt: Attempt, sight: Sight, now_ns: int, pace: Pace, places: Places) -> Move:
     """Not executed as far as the chain shows, and the wallet's nonce is free."""
     deadline_s = attempt.newest.deadline_s
     if deadline_s and sight.chain_s > deadline_s + DEADLINE_MARGIN_S:
-        return Finish(_all(attempt, "expired", "its deadline passed before it was executed"), 0, "expired")
+        return _given_up(attempt, sight, places, "expired", "its deadline passed before it was executed")
     if not attempt.transaction_id and sight.found_id:
         return Adopt(sight.found_id)
     word = sight.word
     if word is not None and word.state in ("failed", "invalid"):
         text = f"the relayer says {word.state}: {word.error or 'no reason'}"
-        return Finish(_all(attempt, "refused", text), 0, text)
+        return _given_up(attempt, sight, places, "refused", text)
     if attempt.transaction_id:
         state = word.state if word is not None else "silent"
-        text = f"the relayer has it ({state}); the chain does not show it yet"
-        if now_ns - attempt.sent_ns >= pace.late_ns:
+        # Found in the relayer's list before it was noted as sent: it has had it since it was signed.
+        unnoted_ns = attempt.newest.at_ns if attempt.stage == "signed" else 0
+        if now_ns - (attempt.sent_ns or unnoted_ns) >= pace.late_ns:
             # The same bytes: of two that name one nonce only one can happen.
             return Send()
-        return Wait(text, _is_late(attempt, now_ns, pace))
+        return Wait(f"the relayer has it ({state}); the chain does not show it yet")
     if not attempt.sent_ns:
         return Send()
     return _again(attempt, now_ns, pace, attempt.text or "whether the relayer has it is not known")
 
 
 def _again(attempt: Attempt, now_ns: int, pace: Pace, text: str) -> Move:
-    if now_ns - attempt.sent_ns >= pace.resend_ns:
-        return Send()
-    return Wait(text, _is_late(attempt, now_ns, pace))
-
-
-def _is_late(attempt: Attempt, now_ns: int, pace: Pace) -> bool:
-    return bool(attempt.first_sent_ns) and now_ns - attempt.first_sent_ns > pace.late_ns
-
-
-def _all(attempt: Attempt, kind: EndKind, text: str) -> tuple[ClaimEnd, ...]:
-    return tuple(ClaimEnd(claim.condition_id, kind, 0, text=text) for claim in attempt.claims)
+    return Send() if now_ns - attempt.sent_ns >= pace.resend_ns else Wait(text)
 
 
 def _summary(ends: tuple[ClaimEnd, ...]) -> str:

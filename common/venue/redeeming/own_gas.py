@@ -94,7 +94,8 @@ class OwnGas:
         told = await broadcast(self.endpoints, newest.payload, newest.digest)
         match told.kind:
             case "accepted":
-                return Sent("accepted", "sent; in no block yet")
+                bid = newest.max_fee_wei / GWEI
+                return Sent("accepted", f"sent, bidding {bid:.0f} gwei at most; in no block yet")
             case "unknown":
                 return Sent("unknown", f"whether anybody took it is not known: {told.text}")
             case "no-coin":

@@ -27,7 +27,6 @@ from common.venue.redeeming.route import CannotBatch, CannotSend, Sent, Word
 
 DEADLINE_S = 600
 """As the official client's."""
-BUSY_S = 5.0
 _GAS_PER_CLAIM = 300_000
 """For a proxy whose call nobody can estimate."""
 METADATA = "redeem"
@@ -101,7 +100,7 @@ class Relayed:
                 text = f"the relayer declines ({told.kind}): {told.text}"
                 if told.kind in ("unauthorised", "blocked", "invalid"):
                     return Sent("refused", text)
-                return Sent("not yet", text, wait_s=told.wait_s or BUSY_S)
+                return Sent("not yet", text, wait_s=told.wait_s)
 
     async def word(self, attempt: Attempt) -> Word:
         """What it says of our action; looked for in its list where its answer was lost."""
