@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -72,7 +73,11 @@ class EvmNode:
         if self._block_s is not None:
             command += ["--block-time", str(self._block_s)]
         self._process = await asyncio.create_subprocess_exec(
-            *command, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, preexec_fn=_die_with_parent
+            *command,
+            stdin=DEVNULL,
+            stdout=DEVNULL,
+            stderr=DEVNULL,
+            preexec_fn=partial(_die_with, os.getpid()),
         )
         self._client = RpcClient(self.url)
         try:
@@ -130,13 +135,15 @@ class EvmNode:
         coin = int(await self.rpc("eth_getBalance", sender, "latest"), 16)
         await self.set_coin(sender, 10**20)
         fields = {"from": sender, "to": to, "data": text, "gas": hex(5_000_000)}
-        tx_hash: str = await self.rpc("eth_sendTransaction", fields)
-        receipt = await self.rpc("eth_getTransactionReceipt", tx_hash)
-        if receipt is None:
-            await self.mine()
+        try:
+            tx_hash: str = await self.rpc("eth_sendTransaction", fields)
             receipt = await self.rpc("eth_getTransactionReceipt", tx_hash)
-        await self.set_coin(sender, coin)
-        await self.rpc("anvil_stopImpersonatingAccount", sender)
+            if receipt is None:
+                await self.mine()
+                receipt = await self.rpc("eth_getTransactionReceipt", tx_hash)
+        finally:
+            await self.set_coin(sender, coin)
+            await self.rpc("anvil_stopImpersonatingAccount", sender)
         if receipt is None or receipt["status"] != "0x1":
             raise RuntimeError(f"the transaction {tx_hash} to {to} failed")
         return tx_hash
@@ -161,6 +168,10 @@ def _free_port() -> int:
     return port
 
 
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def _die_with(parent: int) -> None:
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        # It died before the request was made.
+        os._exit(1)
