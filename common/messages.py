@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-SCHEMA = 1
+SCHEMA = 2
 
 Outcome = Literal["up", "down"]
 SeriesKind = Literal["spot", "twap30", "twap60", "binance", "coinbase", "kraken"]

@@ -18,7 +18,21 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("bin/setup", "bin/test", "bin/check", "bin/demo", "bin/laggard", ".ci/run")
-TOOLS = ("bash", "env", "dirname", "readlink", "cat", "cmp", "head", "tail", "mkdir", "mv", "rm", "sleep")
+TOOLS = (
+    "bash",
+    "env",
+    "dirname",
+    "readlink",
+    "cat",
+    "cmp",
+    "head",
+    "tail",
+    "mkdir",
+    "mv",
+    "rm",
+    "sleep",
+    "uname",
+)
 IMPORTED_AS = {
     "pycryptodome": "Crypto",
     "polymarket-client": "polymarket",
@@ -140,6 +154,21 @@ class Checkout:
         self.python.chmod(0o755)
         (home / "path" / "cp").symlink_to(shutil.which("cp") or "/bin/cp")
 
+    def give_npm(self, machine: str) -> None:
+        """Make this a machine of that kind, with an npm that only writes down what it is asked for."""
+        (self.root / EVM).mkdir(parents=True)
+        for name in ("package.json", "package-lock.json"):
+            (self.root / EVM / name).write_text(name)
+        failing = self.home / "npm-fails"
+        npm = (
+            f'#!/usr/bin/env bash\necho "npm $1" >>{self.home / "calls"}\n'
+            f"[[ ! -e {failing} ]] || {{ echo no space; exit 1; }}\n"
+        )
+        (self.home / "path/uname").unlink()
+        for name, script in (("npm", npm), ("uname", f"#!/usr/bin/env bash\necho {machine}\n")):
+            (self.home / "path" / name).write_text(script)
+            (self.home / "path" / name).chmod(0o755)
+
     def start(self) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [self.root / "bin/setup"],
@@ -164,6 +193,7 @@ class Checkout:
         return lines
 
 
+EVM = "common/sim/evm/npm"
 EVERYTHING = ["venv", "pip requirements.lock", "pip .", "pip check"]
 
 
@@ -249,6 +279,41 @@ def test_setup_without_the_venv_module_says_what_to_install(checkout: Checkout) 
     assert code == 69
     assert re.search(r"apt install python3\.\d+-venv", err)
     assert not (checkout.root / ".venv").exists()
+
+
+def test_setup_installs_the_node_once_and_follows_its_lock(checkout: Checkout) -> None:
+    checkout.give_npm("Linux x86_64")
+    assert checkout.setup()[0] == 0
+    assert checkout.calls() == [*EVERYTHING, "npm ci"]
+    assert checkout.setup() == (0, "")
+    assert checkout.calls() == []
+    (checkout.root / EVM / "package-lock.json").write_text("other")
+    assert checkout.setup()[0] == 0
+    assert checkout.calls() == ["npm ci"]
+    (checkout.root / "setup.cfg").write_text("other")
+    assert checkout.setup()[0] == 0
+    assert checkout.calls() == EVERYTHING[1:]
+
+
+def test_a_failed_npm_is_named_and_repeated(checkout: Checkout) -> None:
+    checkout.give_npm("Linux x86_64")
+    (checkout.home / "npm-fails").touch()
+    code, err = checkout.setup()
+    assert code == 69
+    assert "no space" in err
+    (checkout.home / "npm-fails").unlink()
+    checkout.calls()
+    assert checkout.setup()[0] == 0
+    assert checkout.calls() == ["npm ci"]
+
+
+def test_setup_goes_without_the_node_on_other_machines(checkout: Checkout) -> None:
+    checkout.give_npm("Darwin arm64")
+    code, err = checkout.setup()
+    assert code == 0
+    assert "go without a real EVM node" in err
+    assert checkout.calls() == EVERYTHING
+    assert checkout.setup() == (0, "")
 
 
 # bin/test, and what it asks of pytest.

@@ -6,7 +6,7 @@ Knows no tables.
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,20 +31,26 @@ def take_lock(path: Path, owner: str) -> int:
     return lock
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open or make a private, fully durable database for one writer; raises InvariantBroken when corrupt."""
+def open_database(path: Path, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+    """Open or make a private, fully durable database for one writer.
+
+    ``prepare`` makes the tables or raises where the database is somebody else's. Raises InvariantBroken when
+    it is corrupt.
+    """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     os.chmod(path, 0o600)
     connection = sqlite3.connect(path, timeout=1.0, isolation_level=None)
     try:
-        _configure(connection, path)
+        _configure(connection, path, prepare)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _configure(connection: sqlite3.Connection, path: Path) -> None:
+def _configure(
+    connection: sqlite3.Connection, path: Path, prepare: Callable[[sqlite3.Connection], None]
+) -> None:
     connection.row_factory = sqlite3.Row
     found = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
     if found != ["ok"]:
@@ -52,12 +58,14 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
             f"journal: {path} is corrupt ({' '.join(found[0].split())}); nothing was changed: "
             "keep it aside, restore a good copy, start again"
         )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    # Before the mode is set: that is kept in the file, and would change one that is not ours.
+    prepare(connection)
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise DependencyMissing(
             f"journal: {path} is on a file system without shared memory; move the state directory"
         )
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
 
 
 @contextmanager

@@ -209,9 +209,8 @@ def open_journal(path: Path, *, now_wall_ns: int) -> Journal:
     with translated(path, "opened"):
         lock = take_lock(path, OWNER)
         try:
-            connection = open_database(path)
+            connection = open_database(path, lambda opened: journal_schema.prepare(opened, str(path)))
             try:
-                journal_schema.prepare(connection, str(path))
                 connection.execute("DELETE FROM answers WHERE at_ns < ?", (now_wall_ns - KEEP_ANSWERS_NS,))
             except BaseException:
                 connection.close()

@@ -118,10 +118,12 @@ class RedemptionJournal:
     def change(self, attempt: Attempt, at_ns: int) -> None:
         """Write what has become of a try; raises InvariantBroken when it had ended or would lose bytes."""
         with self._write() as connection:
-            known = connection.execute(
-                "SELECT count(*) FROM versions WHERE attempt_id = ?", (attempt.attempt_id,)
-            ).fetchone()[0]
-            if known > len(attempt.versions):
+            rows = connection.execute(
+                "SELECT digest, payload FROM versions WHERE attempt_id = ? ORDER BY number",
+                (attempt.attempt_id,),
+            ).fetchall()
+            kept = [(each.digest, each.payload) for each in attempt.versions[: len(rows)]]
+            if kept != [tuple(row) for row in rows]:
                 raise InvariantBroken(
                     f"journal: {attempt.attempt_id} would forget bytes that were signed; nothing was changed"
                 )
@@ -131,7 +133,7 @@ class RedemptionJournal:
             ).rowcount
             if changed != 1:
                 raise InvariantBroken(f"journal: {attempt.attempt_id} was never begun")
-            self._add_versions(connection, attempt, known)
+            self._add_versions(connection, attempt, len(rows))
             self._add_step(connection, attempt, at_ns)
 
     def note_elsewhere(self, found: Elsewhere) -> None:
@@ -214,12 +216,7 @@ def open_redemptions(path: Path) -> RedemptionJournal:
     with translated(path, "opened"):
         lock = take_lock(path, OWNER)
         try:
-            connection = open_database(path)
-            try:
-                _prepare(connection, path)
-            except BaseException:
-                connection.close()
-                raise
+            connection = open_database(path, lambda opened: _prepare(opened, path))
         except BaseException:
             os.close(lock)
             raise
@@ -227,18 +224,25 @@ def open_redemptions(path: Path) -> RedemptionJournal:
 
 
 def read_redemptions(path: Path) -> tuple[tuple[Attempt, ...], tuple[Elsewhere, ...]]:
-    """Everything in a journal beside its writer, or after it; empty where there is none. Changes no file."""
+    """Everything in a journal beside its writer, or after it; empty where there is none. Changes no file.
+
+    Raises DependencyMissing for another version or what cannot be opened, InvariantBroken for what is no
+    journal or corrupt.
+    """
     if not path.exists():
         return (), ()
     with translated(path, "read"):
-        # Without a log there is no writer, and a reader must not make its files.
-        how = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
-        connection = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, isolation_level=None)
+        # Nothing in the log: all is in the one file, and a reader must not make the others. With a log it is
+        # read without a mark in the shared memory.
+        log = path.with_name(path.name + "-wal")
+        how = "readonly_shm=1" if log.exists() and log.stat().st_size else "immutable=1"
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&{how}", uri=True, isolation_level=None)
         try:
             connection.row_factory = sqlite3.Row
             connection.execute("BEGIN")
-            if _pragma(connection, "application_id") != APPLICATION_ID:
+            if _is_empty(connection):
                 return (), ()
+            _refuse_foreign(connection, path)
             _refuse_version(connection, path)
             journal = RedemptionJournal(path, connection, None)
             return journal.attempts(), journal.elsewhere()
@@ -247,19 +251,27 @@ def read_redemptions(path: Path) -> tuple[tuple[Attempt, ...], tuple[Elsewhere, 
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if not (application or version or tables):
+    if _is_empty(connection):
         connection.executescript(
             f"BEGIN IMMEDIATE;{_TABLES}PRAGMA application_id={APPLICATION_ID};"
             f"PRAGMA user_version={VERSION};COMMIT;"
         )
         return
-    if application != APPLICATION_ID:
+    _refuse_foreign(connection, path)
+    _refuse_version(connection, path)
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    """Just made, by us or by a writer that has not come further yet."""
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return not (tables or _pragma(connection, "application_id") or _pragma(connection, "user_version"))
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    if _pragma(connection, "application_id") != APPLICATION_ID:
         raise InvariantBroken(
             f"journal: {path} is not a redeemer's journal; move it away, nothing was changed"
         )
-    _refuse_version(connection, path)
 
 
 def _refuse_version(connection: sqlite3.Connection, path: Path) -> None:

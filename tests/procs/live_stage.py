@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
@@ -22,6 +23,7 @@ from common.sim.naming import resolution_source
 from common.sim.script import BookSet, Listed, MarketSpec, Script
 from common.sim.server import Venue
 from common.sim.settings import SimAccount, SimSettings
+from common.sim.token_ids import token_of
 from common.units import price4_exact, size6_floor
 from common.venue.signing.order_signature import Signer
 from executor_stage import ROOT, SECOND, Stage, stage
@@ -138,13 +140,15 @@ class LiveStage:
             self.unproven.add(name)
         self.number += 1
         now = time.time_ns()
+        # The bits that are zero in every id of v2 tell which ledger holds a token: an id of v1 is a hash.
         base = 1_000_000 + self.number * 10
+        up_id, down_id = (base, base + 1) if version == "v2" else map(partial(token_of, self.number), (0, 1))
         spec = MarketSpec(
             slug=name,
             asset="btc",
             condition_id=f"0x{self.number:064x}",
-            token_up=str(base),
-            token_down=str(base + 1),
+            token_up=str(up_id),
+            token_down=str(down_id),
             start_ns=now - 60 * SECOND,
             end_ns=now + int(lasts_s * SECOND),
             listed_ns=now - 600 * SECOND,

@@ -42,6 +42,7 @@ PROGRAMS = {
     "books": "feeds",
     "strategist": "core",
     "executor": "core",
+    "redeemer": "core",
     "recorder": "aux",
     "venue": "sim",
     "sentinel": "sentinel",
@@ -171,6 +172,20 @@ def test_status_says_that_all_runs(running: Running) -> None:
     done = running.supervisorctl("status")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("RUNNING") == len(PROGRAMS)
+
+
+def test_the_redeemer_rests_on_paper_and_is_recorded(running: Running) -> None:
+    report = running.report("redeemer")
+    assert report is not None
+    assert (report.state, report.detail) == ("disabled", "nothing to redeem on paper")
+
+    def recorded() -> bool:
+        told = running.report("recorder")
+        return told is not None and any(
+            seen.source == "redeemer" and seen.boot == report.boot and seen.received for seen in told.sources
+        )
+
+    until(recorded, 10, "the recorder hears the redeemer")
 
 
 def test_every_program_stops_starts_and_restarts(running: Running) -> None:

@@ -61,7 +61,7 @@ def took(logs: Iterable[Log], claim: Claim, wallet: str, places: Places) -> tupl
     tokens = {each.token for each in claim.holdings}
     found: dict[str, None] = {}
     for log in logs:
-        if log.address == contract and tokens & _taken((log,), contract, wallet).keys():
+        if tokens & _taken((log,), contract, wallet).keys():
             found[log.tx_hash] = None
     return tuple(found)
 
@@ -99,8 +99,8 @@ def _matched(
             left.remove(exact)
             found[place].append(exact)
     short: list[int] = []
-    # The largest first: what is enough for it is enough for all that follow.
-    for place, amount in sorted(open_parts, key=lambda each: -each[1]):
+    for place, amount in open_parts:
+        # The smallest that is enough: a larger one may be the only one that is for another claim.
         larger = min((each for each in left if each[1] > amount), key=lambda each: each[1], default=None)
         if larger is None:
             short.append(place)

@@ -7,7 +7,7 @@ seen decides. So starting again is nothing special, and every answer may be lost
 import msgspec
 
 from common.core.redemption.attempts import Attempt, ClaimEnd, EndKind, Inclusion, Receipt, RelayerWord
-from common.core.redemption.claims import Claim
+from common.core.redemption.claims import Claim, payout_usd6
 from common.core.redemption.effect import Places, judge
 from common.core.redemption.gas import GasPolicy, Offer, cost_wei, raised
 from common.units import SECOND
@@ -214,7 +214,7 @@ def _taken(
 
 def _foreign(claim: Claim, end: ClaimEnd) -> ClaimEnd:
     text = f"redeemed by {end.tx_hash}, which is not ours"
-    if not end.paid_usd6 and claim.payout_usd6:
+    if not end.paid_usd6 and payout_usd6(end.burnt, claim.numerators, claim.denominator):
         text = f"{end.tx_hash}, which is not ours, took the tokens and brought no money"
     return msgspec.structs.replace(end, kind="elsewhere", text=text)
 
@@ -272,7 +272,9 @@ def _unrelayed(attempt: Attempt, sight: Sight, now_ns: int, pace: Pace, places: 
         state = word.state if word is not None else "silent"
         # Found in the relayer's list before it was noted as sent: it has had it since it was signed.
         unnoted_ns = attempt.newest.at_ns if attempt.stage == "signed" else 0
-        if now_ns - (attempt.sent_ns or unnoted_ns) >= pace.late_ns:
+        # What it calls mined and the chain does not have fell out of its block: it waits for nothing more.
+        patience_ns = pace.resend_ns if state in ("mined", "confirmed") else pace.late_ns
+        if now_ns - (attempt.sent_ns or unnoted_ns) >= patience_ns:
             # The same bytes: of two that name one nonce only one can happen.
             return Send()
         return Wait(f"the relayer has it ({state}); the chain does not show it yet")
