@@ -11,19 +11,17 @@ from common.runtime.paths import Paths
 from common.runtime.trading_key import read_owner_key
 
 if TYPE_CHECKING:
+    from common.venue.clob.order_request import Account
     from common.venue.redeeming.desk import RedemptionDesk
 
 
-def open_owner(
-    config: Config, paths: Paths, clock: Clock, alert: Callable[[Alert], None]
-) -> "RedemptionDesk":
-    """Read the owner's key, see that it fits the wallet, and open the journal.
+def read_owner(config: Config, paths: Paths) -> "Account":
+    """Read the owner's key and see that it fits the wallet; raises ConfigError with the one fix.
 
-    Raises ConfigError with the one fix, DependencyMissing where another redeemer has the journal.
+    A keystore takes a second or two to open: let a thread do it.
     """
     try:
         from common.venue.clob.order_request import Account
-        from common.venue.redeeming.opening import open_desk
         from common.venue.signing.order_signature import Signer
         from common.venue.signing.wallet import misfit
     except ImportError as error:
@@ -40,5 +38,17 @@ def open_owner(
     problem = misfit(wallet.kind, signer.address, address, session=False)
     if problem:
         raise ConfigError([f"the owner's key from {key.source} does not fit: {problem}"])
-    account = Account(signer, wallet.kind, address, False, config.venue.chain_id)
+    return Account(signer, wallet.kind, address, False, config.venue.chain_id)
+
+
+def open_owner(
+    config: Config, paths: Paths, account: "Account", clock: Clock, alert: Callable[[Alert], None]
+) -> "RedemptionDesk":
+    """The owner's desk with its journal, to be used in this thread alone.
+
+    Raises ConfigError where nothing can send for this wallet, DependencyMissing where another redeemer has
+    the journal.
+    """
+    from common.venue.redeeming.opening import open_desk
+
     return open_desk(config, paths, account, clock, alert)

@@ -28,7 +28,7 @@ from common.messages import (
 from common.runtime.shell import Process, run
 from common.runtime.trading_key import close_doors
 from common.units import SECOND
-from procs.owner_account import open_owner
+from procs.owner_account import open_owner, read_owner
 
 if TYPE_CHECKING:
     from common.venue.redeeming.desk import Due, RedemptionDesk
@@ -183,8 +183,8 @@ async def redeemer(process: Process) -> None:
         process.publisher.publish(f"alert.{told.code}", told)
 
     try:
-        # A keystore takes a second or two to open.
-        desk = await asyncio.to_thread(open_owner, process.config, process.paths, process.clock, alert)
+        account = await asyncio.to_thread(read_owner, process.config, process.paths)
+        desk = open_owner(process.config, process.paths, account, process.clock, alert)
     except ConfigError as error:
         # Trading goes on: what is won stays owed until somebody mends this.
         process.set_state("disabled", str(error))

@@ -16,7 +16,7 @@ from common.store.tape import Hole
 FOLLOWS: dict[str, frozenset[str]] = {
     "strategist": frozenset({"books", "executor"}),
     "executor": frozenset({"books"}),
-    "recorder": frozenset({*ORACLES, "books", "strategist", "executor", "sentinel"}),
+    "recorder": frozenset({*ORACLES, "books", "strategist", "executor", "redeemer", "sentinel"}),
 }
 """Whom a process must hear: one that never heard a publisher has no count of it that could be wrong.
 

@@ -220,7 +220,8 @@ def test_planted_keys_are_found_nowhere_else(planted: Planted) -> None:
         memory = {name: finder.in_memory(pid, name) for name, pid in processes.items()}
         if memory["executor"] is not None:
             assert ("key", "executor") in memory["executor"], "nothing is found where something is"
-        assert {name: found for name, found in memory.items() if found and name != "executor"} == {}
+        keepers = ("executor", "redeemer")
+        assert {name: found for name, found in memory.items() if found and name not in keepers} == {}
 
         pid = planted.processes()["executor"]
         os.kill(pid, signal.SIGSEGV)
@@ -233,8 +234,11 @@ def test_planted_keys_are_found_nowhere_else(planted: Planted) -> None:
     assert finder.in_files(planted.base) == belongs
     readers = {tuple(line.split(maxsplit=1)) for line in planted.opened.read_text().splitlines()}
     trading = {(name, who) for name, who in readers if name in ("clob.json", "trading.keystore.json")}
-    assert {who.split()[-1] for _, who in trading} == {"procs.executor"}, readers
-    assert {name for name, _ in trading} == {"clob.json", "trading.keystore.json"}
+    assert {(name, who.split()[-1]) for name, who in trading} == {
+        ("clob.json", "procs.executor"),
+        ("trading.keystore.json", "procs.executor"),
+        ("trading.keystore.json", "procs.redeemer"),
+    }, readers
 
 
 @pytest.fixture

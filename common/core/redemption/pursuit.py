@@ -273,7 +273,7 @@ def _unrelayed(attempt: Attempt, sight: Sight, now_ns: int, pace: Pace, places: 
         # Found in the relayer's list before it was noted as sent: it has had it since it was signed.
         unnoted_ns = attempt.newest.at_ns if attempt.stage == "signed" else 0
         # What it calls mined and the chain does not have fell out of its block: it waits for nothing more.
-        patience_ns = pace.resend_ns if state in ("mined", "confirmed") else pace.late_ns
+        patience_ns = 4 * pace.resend_ns if state in ("mined", "confirmed") else pace.late_ns
         if now_ns - (attempt.sent_ns or unnoted_ns) >= patience_ns:
             # The same bytes: of two that name one nonce only one can happen.
             return Send()

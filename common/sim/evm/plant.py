@@ -17,24 +17,24 @@ from common.sim.evm.node import MODULES, EvmNode
 from common.sim.evm.relayer_actions import MULTI_SEND, PROXY_FACTORY, RELAY_HUB
 from common.sim.trading.contracts import (
     ADAPTER,
+    AUTO_REDEEMER,
     BINARY_MODULE,
     COLLATERAL,
     CONDITIONAL_TOKENS,
     DEPOSIT_FACTORY,
     POSITION_MANAGER,
     ROUTER,
+    USDC_E,
     WalletKind,
 )
 
-BRIDGED_USDC = "0x2791Bca1f2de4661ED88A30C99A7a9449Aa84174"
-AUTO_REDEEMER = "0xa1200000d0002264C9a1698e001292D00E1b00af"
 AdapterKind = Literal["CollateralAdapter", "KeepingAdapter", "TakingAdapter", "ShortAdapter"]
 
 _SAFE = "0xd9Db270c1B5E3Bd161E8c8503c55cEABeE709552"
 _SAFE_HANDLER = "0xf48f2B2d2a534e402487b3ee7C18c33Aec0Fe5e4"
 _PLACES = {
     COLLATERAL: "Money",
-    BRIDGED_USDC: "Money",
+    USDC_E: "Money",
     ADAPTER: "CollateralAdapter",
     BINARY_MODULE: "BinaryModule",
     POSITION_MANAGER: "PositionManager",
@@ -44,6 +44,7 @@ _PLACES = {
     RELAY_HUB: "RelayHub",
     DEPOSIT_FACTORY: "DepositFactory",
 }
+_LEDGERS = {"v1": CONDITIONAL_TOKENS, "v2": POSITION_MANAGER}
 _GNOSIS = MODULES / "@gnosis.pm"
 _SAFE_ARTIFACTS = _GNOSIS / "safe-contracts" / "build" / "artifacts" / "contracts"
 _REAL = {
@@ -159,20 +160,28 @@ async def give_shares(node: EvmNode, wallet: str, condition: PlantedCondition, u
                 await node.send_as(_BANK, POSITION_MANAGER, mint)
         return
     most = max(up6, down6)
-    await node.send_as(_BANK, BRIDGED_USDC, call("mint(address,uint256)", _BANK, most))
-    await node.send_as(_BANK, BRIDGED_USDC, call("approve(address,uint256)", CONDITIONAL_TOKENS, most))
+    await node.send_as(_BANK, USDC_E, call("mint(address,uint256)", _BANK, most))
+    await node.send_as(_BANK, USDC_E, call("approve(address,uint256)", CONDITIONAL_TOKENS, most))
     split = call(
         "splitPosition(address,bytes32,bytes32,uint256[],uint256)",
-        *(BRIDGED_USDC, bytes(32), bytes.fromhex(condition.condition_id[2:]), _BOTH, most),
+        *(USDC_E, bytes(32), bytes.fromhex(condition.condition_id[2:]), _BOTH, most),
     )
     await node.send_as(_BANK, CONDITIONAL_TOKENS, split)
     for token, size6 in zip(condition.tokens, (up6, down6), strict=True):
         if size6:
-            move = call(
-                "safeTransferFrom(address,address,uint256,uint256,bytes)",
-                *(_BANK, wallet, int(token), size6, b""),
-            )
-            await node.send_as(_BANK, CONDITIONAL_TOKENS, move)
+            await _move(node, "v1", _BANK, wallet, token, size6)
+
+
+async def set_shares(
+    node: EvmNode, wallet: str, condition: PlantedCondition, outcome: Literal[0, 1], size6: int
+) -> None:
+    """Let a wallet hold exactly this much of one outcome; the other stays as it is."""
+    token = condition.tokens[outcome]
+    more = size6 - await shares(node, wallet, token, condition.ledger)
+    if more > 0:
+        await give_shares(node, wallet, condition, *((more, 0) if outcome == 0 else (0, more)))
+    elif more < 0:
+        await _move(node, condition.ledger, wallet, _BANK, token, -more)
 
 
 async def resolve(node: EvmNode, condition: PlantedCondition, up: int, down: int) -> None:
@@ -204,7 +213,17 @@ async def auto_redeem(node: EvmNode, wallet: str, condition: PlantedCondition) -
 
 async def leave_dust(node: EvmNode, usd6: int) -> None:
     """Money somebody left in the adapter; the next caller gets it."""
-    await node.send_as(_BANK, BRIDGED_USDC, call("mint(address,uint256)", ADAPTER, usd6))
+    await node.send_as(_BANK, USDC_E, call("mint(address,uint256)", ADAPTER, usd6))
+
+
+async def mint_collateral(node: EvmNode, wallet: str, usd6: int) -> None:
+    """Let a wallet have this much more pUSD."""
+    await node.send_as(_BANK, COLLATERAL, call("mint(address,uint256)", wallet, usd6))
+
+
+async def burn_collateral(node: EvmNode, wallet: str, usd6: int) -> None:
+    """Let a wallet have this much less pUSD; raises RuntimeError when it has not so much."""
+    await node.send_as(_BANK, COLLATERAL, call("burn(address,uint256)", wallet, usd6))
 
 
 async def collateral(node: EvmNode, wallet: str) -> int:
@@ -214,14 +233,20 @@ async def collateral(node: EvmNode, wallet: str) -> int:
 
 async def shares(node: EvmNode, wallet: str, token: str, ledger: Literal["v1", "v2"]) -> int:
     """A wallet's balance of one token."""
-    contract = CONDITIONAL_TOKENS if ledger == "v1" else POSITION_MANAGER
-    return await _number(node, contract, call("balanceOf(address,uint256)", wallet, int(token)))
+    return await _number(node, _LEDGERS[ledger], call("balanceOf(address,uint256)", wallet, int(token)))
+
+
+async def _move(
+    node: EvmNode, ledger: Literal["v1", "v2"], giver: str, taker: str, token: str, size6: int
+) -> None:
+    transfer = "safeTransferFrom(address,address,uint256,uint256,bytes)"
+    await node.send_as(giver, _LEDGERS[ledger], call(transfer, giver, taker, int(token), size6, b""))
 
 
 async def _v1_token(node: EvmNode, condition: bytes, index_set: int) -> str:
     asked = call("getCollectionId(bytes32,bytes32,uint256)", bytes(32), condition, index_set)
     collection = bytes.fromhex((await _read(node, CONDITIONAL_TOKENS, asked))[2:])
-    return str(int.from_bytes(keccak(bytes.fromhex(BRIDGED_USDC[2:]) + collection)))
+    return str(int.from_bytes(keccak(bytes.fromhex(USDC_E[2:]) + collection)))
 
 
 async def _number(node: EvmNode, to: str, data: bytes) -> int:

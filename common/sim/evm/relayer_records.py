@@ -84,6 +84,8 @@ class Lives:
 
     async def is_open(self, record: Record) -> bool:
         """Whether its wallet is busy with it: it may still happen."""
+        if record.state in (STEPS[3], FAILED, INVALID):
+            return False
         if record.waits or record.course == "unmined":
             return True
         return record.is_sent and await self._receipt(record) is None
@@ -117,6 +119,9 @@ class Lives:
             return FAILED
         receipt = await self._receipt(record)
         if receipt is None:
+            if record.state == STEPS[2]:
+                # Its block is not in the chain any more: as a relayer does, it sends again.
+                await self._send(record)
             return STEPS[1]
         if int(receipt["status"], 16) != 1:
             record.error = record.error or "execution reverted"

@@ -157,6 +157,12 @@ class RedemptionDesk:
             attempt = self.open_attempt
             if attempt is None:
                 return False
+            if (attempt.route, attempt.sender) != (self.route.name, self.route.sender):
+                self.problem = (
+                    f"a redemption by {attempt.route} of {attempt.sender} is under way; set redeem.route "
+                    "and the key back until it has ended"
+                )
+                return True
             sight = await look(attempt, self.route, self.view, self.endpoints, self.surveyor, self.places)
             self.problem = ""
             move = next_move(
@@ -305,7 +311,14 @@ class RedemptionDesk:
             self.problem = batch.text or self.problem
             return False
         nonce = await self.route.nonce(self.head.number)
-        used = [each.nonce for each in self.ended if each.sender == self.route.sender and each.inclusion]
+        # A wallet's own nonce stays as it was where its call reverted; only a key's counts what was mined.
+        used = [
+            each.nonce
+            for each in self.ended
+            if each.route == self.route.name == "own-gas"
+            and each.sender == self.route.sender
+            and each.inclusion
+        ]
         if used and nonce <= max(used):
             self.problem = (
                 f"the chain calls nonce {nonce} of {self.route.sender} unused, and we have seen "

@@ -102,6 +102,15 @@ contract PositionManager {
         emit ApprovalForAll(msg.sender, operator, approved);
     }
 
+    /// Asks no receiver whether it takes tokens: all that hold some here do.
+    function safeTransferFrom(address from, address to, uint256 id, uint256 amount, bytes calldata) external {
+        if (msg.sender != from && !isApprovedForAll[from][msg.sender]) revert NotApproved();
+        if (_balances[id][from] < amount) revert InsufficientBalance();
+        _balances[id][from] -= amount;
+        _balances[id][to] += amount;
+        emit TransferSingle(msg.sender, from, to, id, amount);
+    }
+
     function balanceOf(address owner, uint256 id) external view returns (uint256) {
         return _balances[id][owner];
     }
