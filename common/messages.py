@@ -617,6 +617,8 @@ class PlanLine(msgspec.Struct, frozen=True):
     """What it costs at the present price of gas; 0 where the relayer pays."""
     max_cost_wei: int = 0
     """The most it can cost."""
+    size6: int = 0
+    """How many shares are held of it."""
 
 
 class RedemptionPlan(Body, frozen=True, tag="plan"):

@@ -28,7 +28,7 @@ def compare(report: AccountReport, history: dict[str, Any]) -> dict[str, Any]:
     executed = Counter(history["executed"])
     held: Counter[str] = Counter()
     for position in report.positions:
-        held[position.token] += position.size6
+        held[position.token] += 0 if position.redeemed else position.size6
     tokens = {token: size6 for token, size6 in account["tokens"].items() if size6}
     return {
         "orders_received": history["received"],

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "positions": ("procs.cli.positions:positions", "List what is held and what became of it."),
     "pnl": ("procs.cli.pnl:pnl", "Show the account: cash, fees, profit and loss."),
     "prove": ("procs.cli.prove:prove_money", "Prove the account against chain and venue, to the last unit."),
+    "redeem": ("procs.cli.redeem:redeem", "Bring what was won back into the wallet."),
     "config": ("procs.cli.config_show:config", "Show or check the configuration."),
     "decode": ("procs.cli.decode:decode", "Turn recorded frames into messages or named refusals."),
     "init": ("procs.cli.init:init", "Make what a first start needs: a reader key, a trading key."),

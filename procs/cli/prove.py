@@ -46,7 +46,7 @@ WALLET_S = 8.0
 )
 def prove_money(as_json: bool, offline: bool, config_file: Path | None) -> int:
     """Add everything up against the wallet; exit 1 and name the line when one unit is missing."""
-    config, paths = _configured(config_file)
+    config, paths = configured(config_file)
     offline = offline or config.mode == "paper"
     proof, notes = _proven(config, paths, offline=offline)
     if as_json:
@@ -65,16 +65,16 @@ def prove_money(as_json: bool, offline: bool, config_file: Path | None) -> int:
     return 0 if proof.ok else 1
 
 
-def _configured(config_file: Path | None) -> tuple[Config, Paths]:
+def configured(config_file: Path | None) -> tuple[Config, Paths]:
     """The configuration that was named, that of the running processes, or the caller's own."""
     if config_file is None and not os.environ.get("LAGGARD_RUN_DIR"):
         stack = own_stack()
         meeting = read_meeting(stack) if supervisor_pid(stack) is not None else None
         if meeting is not None:
             config = load_config(Path(meeting.config_file) if meeting.config_file else None)
-            return config, make_paths(meeting.state_dir, meeting.run_dir)
+            return config, make_paths(meeting.state_dir, meeting.run_dir, config.paths.credentials_dir)
     config = load_config(config_file)
-    return config, make_paths(config.paths.state_dir, config.paths.run_dir)
+    return config, make_paths(config.paths.state_dir, config.paths.run_dir, config.paths.credentials_dir)
 
 
 def _proven(config: Config, paths: Paths, *, offline: bool) -> tuple[Proof, list[str]]:

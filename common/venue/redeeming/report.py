@@ -15,6 +15,7 @@ from common.messages import (
     RedemptionStatus,
     ResolutionState,
 )
+from common.store.redemption_journal import Elsewhere
 from common.venue.chain.fees import GasPrices
 from common.venue.redeeming.desk import RedemptionDesk
 
@@ -25,32 +26,43 @@ _STATUS: dict[str, RedemptionStatus] = {"paid": "paid", "elsewhere": "elsewhere"
 
 def redemptions(desk: RedemptionDesk, since_ns: int = 0) -> tuple[tuple[str, RedemptionState], ...]:
     """(topic, state) of everything that changed since then, in the order of its last change."""
-    told: list[tuple[str, RedemptionState]] = []
-    for attempt in desk.attempts:
-        changed_ns = attempt.ended_ns or desk.clock.wall_ns()
-        if changed_ns >= since_ns:
-            told += _of_attempt(attempt, changed_ns)
-    for found in desk.elsewhere:
-        if found.at_ns >= since_ns:
-            state = RedemptionState(
-                condition_id=found.condition_id,
-                window=found.window,
-                ledger=found.ledger,
-                status="elsewhere",
-                payout_usd6=found.payout_usd6,
-                at_ns=found.at_ns,
-                paid_usd6=found.end.paid_usd6,
-                tx_hash=found.end.tx_hash,
-                log_index=found.end.log_index,
-                tokens=tuple((each.token, each.size6) for each in found.end.burnt),
-                text=found.end.text,
-            )
-            told.append((f"redemption.{found.condition_id}.elsewhere", state))
+    told = [
+        each
+        for each in written(desk.attempts, desk.elsewhere, desk.clock.wall_ns())
+        if each[1].at_ns >= since_ns
+    ]
     open_attempt = desk.open_attempt
     under_way = {claim.condition_id for claim in open_attempt.claims} if open_attempt is not None else set()
-    for condition in desk.conditions.values():
-        if condition.denominator and condition.condition_id not in under_way and _is_held(condition):
-            told.append((f"redemption.{condition.condition_id}.waiting", _waiting(desk, condition)))
+    told += [
+        (f"redemption.{condition.condition_id}.waiting", _waiting(desk, condition))
+        for condition in desk.conditions.values()
+        if condition.denominator and condition.condition_id not in under_way and _is_held(condition)
+    ]
+    return tuple(sorted(told, key=lambda each: each[1].at_ns))
+
+
+def written(
+    attempts: Iterable[Attempt], elsewhere: Iterable[Elsewhere], now_ns: int = 0
+) -> tuple[tuple[str, RedemptionState], ...]:
+    """(topic, state) of everything in the journal; ``now_ns`` is told of what is under way."""
+    told: list[tuple[str, RedemptionState]] = []
+    for attempt in attempts:
+        told += _of_attempt(attempt, attempt.ended_ns or now_ns or attempt.created_ns)
+    for found in elsewhere:
+        state = RedemptionState(
+            condition_id=found.condition_id,
+            window=found.window,
+            ledger=found.ledger,
+            status="elsewhere",
+            payout_usd6=found.payout_usd6,
+            at_ns=found.at_ns,
+            paid_usd6=found.end.paid_usd6,
+            tx_hash=found.end.tx_hash,
+            log_index=found.end.log_index,
+            tokens=tuple((each.token, each.size6) for each in found.end.burnt),
+            text=found.end.text,
+        )
+        told.append((f"redemption.{found.condition_id}.elsewhere", state))
     return tuple(sorted(told, key=lambda each: each[1].at_ns))
 
 
@@ -92,6 +104,7 @@ def plan(
                     payout_usd6(condition.holdings, condition.numerators, condition.denominator or 1),
                     "leave",
                     decided.text,
+                    size6=sum(each.size6 for each in condition.holdings),
                 )
             )
             continue
@@ -108,6 +121,7 @@ def plan(
                 route,
                 now_wei,
                 most_wei,
+                size6=sum(each.size6 for each in decided.holdings),
             )
         )
         gas = NEXT_GAS
