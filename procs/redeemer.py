@@ -38,8 +38,8 @@ ROLE = "redeemer"
 HINTS_EACH_NS = 300 * SECOND
 LOOK_S = 0.5
 """Between looks while a try is under way."""
-KEPT_NS = 7 * 86_400 * SECOND
-"""So long an ended redemption is said again each second."""
+KEPT_NS = 3600 * SECOND
+"""So long an ended redemption is said again each second; longer while the executor has not booked it."""
 _IDLE = "nothing to redeem on paper"
 
 
@@ -146,7 +146,8 @@ class Redeemer:
         process, desk = self.process, self.desk
         since_ns = process.clock.wall_ns() - KEPT_NS
         told: dict[str, object] = {}
-        for topic, state in redemptions(desk, since_ns):
+        due = {each.condition_id for each in self.due()}
+        for topic, state in redemptions(desk, since_ns, due):
             # An instant that only says when this was looked at is no news.
             told[topic] = state
             known = self.published.get(topic)

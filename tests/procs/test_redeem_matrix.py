@@ -361,6 +361,8 @@ def cells() -> list[Any]:
         kinds: list[tuple[WalletKind, Ledger]] = []
         if case.own:
             kinds += [("eoa", "v1"), ("safe", "v1")]
+        if case.name == "50/50":
+            kinds.append(("eoa", "v2"))
         if case.relayed:
             kinds += [("deposit", "v1"), ("deposit", "v2")]
         for kind, ledger in kinds:

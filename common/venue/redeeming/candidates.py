@@ -38,8 +38,9 @@ def due_of(positions: Iterable[PositionState], hints: Iterable[Hint], now_ns: in
 
 def condition_of(position: PositionState, by_token: dict[str, str]) -> str:
     """The condition of a position; empty where nobody says."""
-    if position.condition_id:
-        return position.condition_id.lower().ljust(66, "0")
+    named_so = position.condition_id.lower()
+    if _CONDITION.fullmatch(named_so):
+        return named_so.ljust(66, "0")
     try:
         told = condition_of_position(position.token)
     except ValueError:

@@ -125,11 +125,11 @@ class RedemptionDesk:
     async def turn(self, due: tuple[Due, ...]) -> bool:
         """Do everything that can be done now; True when a look soon will show more.
 
-        Never raises for what chain, relayer or venue do; raises what the journal says.
+        Never raises for what chain, relayer, venue or disk do: that is the problem, and is tried again.
         """
         try:
             return await self._turn(due)
-        except DependencyMissing as error:
+        except (DependencyMissing, CallReverted) as error:
             self.problem = str(error)
             return self.open_attempt is not None
 
@@ -306,7 +306,14 @@ class RedemptionDesk:
         now_ns = self.clock.wall_ns()
         most = min(self.settings.most, self.route.most_claims)
         batch = next_batch(claims, self.ended, now_ns, most=most, pace=self.settings.pace, asked=self.asked)
-        ready = await self._dry_run(batch.claims)
+        chosen = batch.claims
+        if self.route.most_claims == 1:
+            # One call a transaction: the other outcome of a split comes next.
+            chosen = tuple(
+                msgspec.structs.replace(each, holdings=each.holdings[:1]) if each.ledger == "v2" else each
+                for each in chosen
+            )
+        ready = await self._dry_run(chosen)
         if not ready:
             self.problem = batch.text or self.problem
             return False

@@ -3,7 +3,7 @@
 Pure: a desk in, messages out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from common.core.redemption.attempts import Attempt, ClaimEnd
 from common.core.redemption.claims import Claim, Condition, claim_of, payout_usd6
@@ -24,13 +24,24 @@ FIRST_GAS, NEXT_GAS = 260_000, 170_000
 _STATUS: dict[str, RedemptionStatus] = {"paid": "paid", "elsewhere": "elsewhere"}
 
 
-def redemptions(desk: RedemptionDesk, since_ns: int = 0) -> tuple[tuple[str, RedemptionState], ...]:
-    """(topic, state) of everything that changed since then, in the order of its last change."""
-    told = [
+def redemptions(
+    desk: RedemptionDesk, since_ns: int = 0, also: Collection[str] = ()
+) -> tuple[tuple[str, RedemptionState], ...]:
+    """(topic, state) of everything that changed since then, in the order of its last change.
+
+    Of the conditions in ``also`` everything is told, however old.
+    """
+
+    def is_told(at_ns: int, conditions: Iterable[str]) -> bool:
+        return at_ns >= since_ns or any(each in also for each in conditions)
+
+    attempts = [
         each
-        for each in written(desk.attempts, desk.elsewhere, desk.clock.wall_ns())
-        if each[1].at_ns >= since_ns
+        for each in desk.attempts
+        if not each.ended_ns or is_told(each.ended_ns, (claim.condition_id for claim in each.claims))
     ]
+    elsewhere = [each for each in desk.elsewhere if is_told(each.at_ns, (each.condition_id,))]
+    told = list(written(attempts, elsewhere, desk.clock.wall_ns()))
     open_attempt = desk.open_attempt
     under_way = {claim.condition_id for claim in open_attempt.claims} if open_attempt is not None else set()
     told += [
