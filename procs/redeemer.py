@@ -31,7 +31,8 @@ from common.units import SECOND
 from procs.owner_account import open_owner, read_owner
 
 if TYPE_CHECKING:
-    from common.venue.redeeming.desk import Due, RedemptionDesk
+    from common.venue.redeeming.candidates import Due
+    from common.venue.redeeming.desk import RedemptionDesk
     from common.venue.redeeming.hints import Hint
 
 ROLE = "redeemer"

@@ -320,6 +320,8 @@ async def play(tmp_path: Path, case: Case, kind: WalletKind, ledger: Ledger, ste
         run = Run(made, kind, wallet, relayed, ledger)
         for seed, (up6, down6) in enumerate(case.shares):
             run.conditions.append(await made.condition(ledger, seed, wallet, up6, down6))
+        # Of a split a plain key redeems the newer ledger's outcomes one by one.
+        payments = len(case.shares) + (case.name == "50/50" and (kind, ledger) == ("eoa", "v2"))
         late = None
         if case.open_:
             late = run.conditions[-1]
@@ -334,12 +336,12 @@ async def play(tmp_path: Path, case: Case, kind: WalletKind, ledger: Ledger, ste
         try:
             await case.story(run)
             if case.paid6:
-                first = ("paid",) * (len(case.shares) - bool(late))
+                first = ("paid",) * (payments - bool(late))
                 await run.finish(first)
                 if late is not None:
                     await plant.resolve(made.node, late, *case.result)
                     run.start()
-                    await run.finish(("paid",) * len(case.shares))
+                    await run.finish(("paid",) * payments)
             else:
                 await run.said("pays nothing")
                 await run.end()
@@ -350,7 +352,7 @@ async def play(tmp_path: Path, case: Case, kind: WalletKind, ledger: Ledger, ste
         assert await plant.collateral(made.node, wallet) == case.paid6, run.texts
         paid = [each["paid_usd6"] for each in run.states if each["status"] in ("paid", "elsewhere")]
         assert sum(paid) == case.paid6
-        assert len(paid) == (len(case.shares) if case.paid6 else 0)
+        assert len(paid) == (payments if case.paid6 else 0)
     return run
 
 

@@ -20,7 +20,7 @@ from common.runtime.credentials import Secret
 from common.runtime.paths import Paths
 from common.store.redemption_journal import RedemptionJournal
 from common.venue.clob.order_request import Account
-from common.venue.redeeming.desk import Due
+from common.venue.redeeming.candidates import Due
 from common.venue.redeeming.opening import open_desk
 from common.venue.redeeming.own_gas import OwnGas
 from common.venue.redeeming.relayed import Relayed

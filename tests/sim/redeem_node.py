@@ -23,7 +23,8 @@ from common.sim.evm.relayer_auth import Customers
 from common.sim.evm.rpc_proxy import RpcProxy
 from common.sim.trading.contracts import WalletKind
 from common.venue.clob.order_request import Account
-from common.venue.redeeming.desk import Due, RedemptionDesk
+from common.venue.redeeming.candidates import Due
+from common.venue.redeeming.desk import RedemptionDesk
 from common.venue.redeeming.opening import open_desk
 from common.venue.redeeming.report import redemptions
 from common.venue.signing.order_signature import Signer

@@ -16,7 +16,8 @@ from common.runtime.credentials import Secret, write_credentials
 from common.runtime.paths import Paths
 from common.store.redemption_journal import read_redemptions
 from common.venue.clob.order_request import Account
-from common.venue.redeeming.desk import Due, RedemptionDesk
+from common.venue.redeeming.candidates import Due
+from common.venue.redeeming.desk import RedemptionDesk
 from common.venue.redeeming.opening import open_desk
 from common.venue.redeeming.report import redemptions
 from common.venue.signing.order_signature import Signer

@@ -7,13 +7,25 @@ where the newer ledger made it, and taken from the venue's list otherwise. The c
 import re
 from collections.abc import Iterable
 
+import msgspec
+
 from common.errors import CallRefused
 from common.messages import PositionState
-from common.venue.redeeming.desk import Due
 from common.venue.redeeming.hints import Hint
 from common.venue.redeeming.outcomes import condition_of_position
 
 _CONDITION = re.compile(r"0x[0-9a-f]{62}(?:[0-9a-f]{2})?")
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A condition that should be looked at: a position of ours, a request, or a hint."""
+
+    condition_id: str
+    window: str = ""
+    end_ns: int = 0
+    """When its window ended; 0: unknown."""
+    owed: bool = False
+    """Our books say it paid and the payment was not seen."""
 
 
 def due_of(positions: Iterable[PositionState], hints: Iterable[Hint], now_ns: int) -> tuple[Due, ...]:

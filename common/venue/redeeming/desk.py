@@ -13,13 +13,11 @@ import msgspec
 from common.core.redemption.attempts import ALARMING, Attempt, ClaimEnd, Stage
 from common.core.redemption.claims import Claim, Condition, Left, claim_of
 from common.core.redemption.effect import Places
-from common.core.redemption.gas import GasPolicy
 from common.core.redemption.pursuit import (
     Adopt,
     Finish,
     Include,
     Limits,
-    Pace,
     Renew,
     Send,
     Wait,
@@ -34,9 +32,12 @@ from common.units import SECOND
 from common.venue.chain.endpoints import Endpoints
 from common.venue.chain.reverts import CallReverted
 from common.venue.chain.view import ChainView, Head
-from common.venue.redeeming.calldata import RedeemContracts, calls_of
+from common.venue.redeeming.calldata import RedeemContracts
+from common.venue.redeeming.candidates import Due
+from common.venue.redeeming.dry_run import dry_run, one_call_each
 from common.venue.redeeming.look import look, redeemed_by_others
 from common.venue.redeeming.route import CannotBatch, CannotSend, SendRoute
+from common.venue.redeeming.settings import Settings
 from common.venue.redeeming.survey import Surveyor, Wanted
 
 Level = Literal["info", "warning", "critical"]
@@ -45,27 +46,6 @@ _SETTLED = ("paid", "elsewhere")
 BLOCK_NS = 3 * SECOND // 2
 """Of the chain, counted rather too short: a search looks further back then."""
 MOVES_AT_ONCE = 50
-
-
-class Settings(msgspec.Struct, frozen=True):
-    """What the user configured about redemption."""
-
-    auto: bool
-    most: int
-    min_payout_usd6: int
-    gas: GasPolicy
-    pace: Pace
-
-
-class Due(msgspec.Struct, frozen=True):
-    """A condition that should be looked at: a position of ours, a request, or a hint."""
-
-    condition_id: str
-    window: str = ""
-    end_ns: int = 0
-    """When its window ended; 0: unknown."""
-    owed: bool = False
-    """Our books say it paid and the payment was not seen."""
 
 
 @dataclass(slots=True)
@@ -306,14 +286,12 @@ class RedemptionDesk:
         now_ns = self.clock.wall_ns()
         most = min(self.settings.most, self.route.most_claims)
         batch = next_batch(claims, self.ended, now_ns, most=most, pace=self.settings.pace, asked=self.asked)
-        chosen = batch.claims
-        if self.route.most_claims == 1:
-            # One call a transaction: the other outcome of a split comes next.
-            chosen = tuple(
-                msgspec.structs.replace(each, holdings=each.holdings[:1]) if each.ledger == "v2" else each
-                for each in chosen
-            )
-        ready = await self._dry_run(chosen)
+        # A plain key makes one call a transaction.
+        chosen = one_call_each(batch.claims) if self.route.most_claims == 1 else batch.claims
+        tried = await dry_run(chosen, self.view, self.contracts, self.wallet, self.head.number)
+        for claim, text in tried.refused:
+            self._refuse(claim, text)
+        ready = tried.ready
         if not ready:
             self.problem = batch.text or self.problem
             return False
@@ -363,19 +341,6 @@ class RedemptionDesk:
         self.journal.begin(attempt)
         self.attempts.append(attempt)
         return True
-
-    async def _dry_run(self, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
-        """The claims whose calls would succeed now, made from the wallet that holds the tokens."""
-        ready: list[Claim] = []
-        for claim in claims:
-            try:
-                for call in calls_of(claim, self.contracts):
-                    await self.view.call(call.to, call.data, self.head.number, self.wallet)
-            except CallReverted as error:
-                self._refuse(claim, f"a dry-run reverts: {error}")
-                continue
-            ready.append(claim)
-        return tuple(ready)
 
     def _refuse(self, claim: Claim, text: str) -> None:
         self.left[claim.condition_id] = Left(claim.condition_id, claim.window, "refused", text)

@@ -8,28 +8,24 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from common.core.redemption.effect import Places
-from common.core.redemption.gas import GWEI, GasPolicy
-from common.core.redemption.pursuit import Pace
 from common.errors import ConfigError
 from common.messages import Alert
 from common.runtime.clock import Clock
 from common.runtime.config import Config
 from common.runtime.paths import Paths
 from common.store.redemption_journal import open_redemptions
-from common.units import SECOND, usd6_exact
 from common.venue.chain.endpoints import Endpoints
 from common.venue.chain.view import ChainView
 from common.venue.clob.order_request import Account
 from common.venue.redeeming.calldata import RedeemContracts, problems_of
-from common.venue.redeeming.desk import RedemptionDesk, Settings
+from common.venue.redeeming.desk import RedemptionDesk
 from common.venue.redeeming.own_gas import OwnGas
 from common.venue.redeeming.relayed import Relayed
 from common.venue.redeeming.relayer_api import RelayerApi
 from common.venue.redeeming.relayer_key import read_relayer_key
 from common.venue.redeeming.route import SendRoute
+from common.venue.redeeming.settings import settings_of
 from common.venue.redeeming.survey import Surveyor
-
-WEI_OF_MILLIONTH = 10**12
 
 
 class Readers(NamedTuple):
@@ -82,27 +78,6 @@ def open_desk(
     )
     desk.load()
     return desk
-
-
-def settings_of(config: Config) -> Settings:
-    """The user's limits in the units of the core."""
-    redeem = config.redeem
-    return Settings(
-        auto=redeem.auto,
-        most=redeem.batch,
-        min_payout_usd6=usd6_exact(redeem.min_payout_usd),
-        gas=GasPolicy(
-            max_fee_wei=redeem.max_fee_gwei * GWEI,
-            attempt_wei=usd6_exact(redeem.max_pol_per_transaction) * WEI_OF_MILLIONTH,
-            daily_wei=usd6_exact(redeem.max_pol_per_day) * WEI_OF_MILLIONTH,
-        ),
-        pace=Pace(
-            resend_ns=int(redeem.resend_after_s * SECOND),
-            stuck_ns=int(redeem.stuck_after_s * SECOND),
-            late_ns=int(redeem.late_after_s * SECOND),
-            first_pause_ns=int(redeem.retry_after_s * SECOND),
-        ),
-    )
 
 
 def route_name(config: Config, paths: Paths) -> str:

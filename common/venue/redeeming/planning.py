@@ -9,7 +9,7 @@ from common.units import usd6_exact
 from common.venue.chain.endpoints import Endpoints
 from common.venue.chain.fees import gas_prices
 from common.venue.chain.view import ChainView
-from common.venue.redeeming.desk import Due
+from common.venue.redeeming.candidates import Due
 from common.venue.redeeming.hints import Hint
 from common.venue.redeeming.report import plan
 from common.venue.redeeming.survey import Surveyor, Wanted

@@ -82,8 +82,19 @@ contract ProxyFactory {
     }
 }
 
+/// Like every hub of its kind it does not revert: its transaction succeeds whatever became of the request.
 contract RelayHub {
     mapping(address => uint256) public getNonce;
+
+    uint256 private constant WRONG_SIGNATURE = 1;
+    uint256 private constant WRONG_NONCE = 2;
+
+    event CanRelayFailed(
+        address indexed relay, address indexed from, address indexed to, bytes4 selector, uint256 reason
+    );
+    event TransactionRelayed(
+        address indexed relay, address indexed from, address indexed to, bytes4 selector, uint8 status, uint256 charge
+    );
 
     function relayCall(
         address from,
@@ -100,10 +111,17 @@ contract RelayHub {
             abi.encodePacked("rlx:", from, to, encoded, fee, gasPrice, gasLimit, nonce, address(this), msg.sender)
         );
         digest = keccak256(abi.encodePacked("\x19Ethereum Signed Message:\n32", digest));
-        require(Owner.recover(digest, signature) == from, "signer");
-        require(getNonce[from]++ == nonce, "nonce");
-        (bool good,) = to.call(abi.encodePacked(encoded, from));
-        require(good, "relayed call failed");
+        uint256 problem = Owner.recover(digest, signature) != from
+            ? WRONG_SIGNATURE
+            : getNonce[from] != nonce ? WRONG_NONCE : 0;
+        if (problem > 0) {
+            emit CanRelayFailed(msg.sender, from, to, bytes4(encoded), problem);
+            return;
+        }
+        // Used up even where the request fails.
+        getNonce[from]++;
+        (bool good,) = to.call{gas: gasLimit}(abi.encodePacked(encoded, from));
+        emit TransactionRelayed(msg.sender, from, to, bytes4(encoded), good ? 0 : 1, 0);
     }
 }
 
