@@ -8,7 +8,13 @@ from common.core.redemption.claims import Ledger
 from common.messages import Alert
 from common.sim.evm import plant
 from common.sim.evm.node import absent
-from common.sim.trading.contracts import WalletKind
+from common.sim.trading.contracts import (
+    ADAPTER,
+    CONDITIONAL_TOKENS,
+    POSITION_MANAGER,
+    ROUTER,
+    WalletKind,
+)
 from redeem_node import due_of, final, turns_until, world
 
 pytestmark = pytest.mark.skipif(bool(absent()), reason=absent())
@@ -50,3 +56,53 @@ async def test_a_wallet_is_paid_exactly(
         assert len(desk.attempts) == (2 if kind == "eoa" else 1)
         desk.journal.close()
     assert {alert.code for alert in told} == {"redemption-paid"}
+
+
+@pytest.mark.parametrize("ledger", ["v1", "v2"])
+async def test_a_missing_approval_is_named_with_its_cure(tmp_path: Path, ledger: Ledger) -> None:
+    async with world(tmp_path) as made:
+        wallet = await made.wallet("safe")
+        won = await made.condition(ledger, 1, wallet, 5_000_000, 0)
+        holder, operator = (CONDITIONAL_TOKENS, ADAPTER) if ledger == "v1" else (POSITION_MANAGER, ROUTER)
+        await plant.approve(made.node, wallet, holder, operator, False)
+        await plant.resolve(made.node, won, 1, 0)
+        desk = made.desk("safe", wallet, [], relayed=True)
+        await turns_until(made, desk, due_of(won), lambda each: "never approved redemption" in each.problem)
+        assert not desk.attempts
+        await plant.approve(made.node, wallet, holder, operator, True)
+        await turns_until(made, desk, due_of(won), lambda each: len(final(each)) == 1)
+        desk.journal.close()
+
+
+async def test_an_address_without_a_contract_stops_everything_by_name(tmp_path: Path) -> None:
+    told: list[Alert] = []
+    async with world(tmp_path) as made:
+        wallet = await made.wallet("safe")
+        won = await made.condition("v1", 1, wallet, 5_000_000, 0)
+        await plant.resolve(made.node, won, 1, 0)
+        nowhere = "0x" + "12" * 20
+        desk = made.desk("safe", wallet, told, relayed=True, contracts={"adapter": nowhere})
+        await turns_until(made, desk, due_of(won), lambda each: nowhere in each.problem)
+        assert "redeem.contracts.adapter" in desk.problem
+        assert not desk.attempts
+        desk.journal.close()
+    assert [alert.level for alert in told] == ["critical"]
+
+
+async def test_a_batch_of_ten_of_both_ledgers_is_one_transaction(tmp_path: Path) -> None:
+    async with world(tmp_path) as made:
+        wallet = await made.wallet("deposit")
+        won = [
+            await made.condition("v1" if seed % 2 else "v2", seed, wallet, 1_000_000 + seed, 0)
+            for seed in range(12)
+        ]
+        for each in won:
+            await plant.resolve(made.node, each, 1, 0)
+        await plant.leave_dust(made.node, 7)
+        desk = made.desk("deposit", wallet, [], relayed=True)
+        await turns_until(made, desk, due_of(*won), lambda each: len(final(each)) == 12)
+        assert await plant.collateral(made.node, wallet) == 12_000_000 + sum(range(12)) + 7
+        assert [len(each.claims) for each in desk.attempts] == [10, 2]
+        # Whoever comes first gets what somebody left in the adapter; it is told apart.
+        assert sum(state.surplus_usd6 for state in final(desk).values()) == 7
+        desk.journal.close()

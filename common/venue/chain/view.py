@@ -66,6 +66,10 @@ class ChainView:
             raise CallReverted(answer.text)
         return answer
 
+    async def has_code(self, address: str, block: int) -> bool:
+        """Whether there is a contract at an address."""
+        return bool(await self._endpoints.decided("eth_getCode", [address, hex(block)], shapes.blob))
+
     async def nonce(self, address: str, block: int) -> int:
         """The next nonce of an account at a block."""
         params = [address, hex(block)]

@@ -46,6 +46,7 @@ _SETTLED = ("paid", "elsewhere")
 BLOCK_NS = 3 * SECOND // 2
 """Of the chain, counted rather too short: a search looks further back then."""
 MOVES_AT_ONCE = 50
+APPROVE = "the wallet never approved redemption: do it once in the venue's wallet settings"
 
 
 @dataclass(slots=True)
@@ -288,9 +289,15 @@ class RedemptionDesk:
         batch = next_batch(claims, self.ended, now_ns, most=most, pace=self.settings.pace, asked=self.asked)
         # A plain key makes one call a transaction.
         chosen = one_call_each(batch.claims) if self.route.most_claims == 1 else batch.claims
+        for ledger in sorted({each.ledger for each in chosen}):
+            self.problem = await self.surveyor.missing_contract(ledger, self.head.number) or self.problem
+            if self.problem:
+                self._tell("redemption-blocked", "critical", self.problem)
+                return False
         tried = await dry_run(chosen, self.view, self.contracts, self.wallet, self.head.number)
         for claim, text in tried.refused:
-            self._refuse(claim, text)
+            approved = await self.surveyor.approved(claim.ledger, self.head.number)
+            self._refuse(claim, text if approved else f"{text}; {APPROVE}")
         ready = tried.ready
         if not ready:
             self.problem = batch.text or self.problem

@@ -13,6 +13,10 @@ from common.venue.redeeming import outcomes
 from common.venue.redeeming.calldata import Call, RedeemContracts
 from common.venue.redeeming.outcomes import Outcome
 
+_CONTRACTS: dict[Ledger, tuple[str, ...]] = {
+    "v1": ("ctf", "adapter", "collateral"),
+    "v2": ("position_manager", "router", "binary_module", "collateral"),
+}
 _BOTH: tuple[Outcome, Outcome] = (0, 1)
 
 
@@ -40,6 +44,8 @@ class Surveyor:
         self._contracts = contracts
         self._wallet = wallet
         self._tokens: dict[str, tuple[str, str]] = {}
+        self._seen: set[str] = set()
+        """Contracts that are there."""
 
     async def conditions(self, wanted: tuple[Wanted, ...], head: Head) -> tuple[Condition, ...]:
         """What the chain says of each; raises DependencyMissing."""
@@ -67,9 +73,21 @@ class Surveyor:
             if ledger == "v1"
             else (contracts.position_manager, contracts.router)
         )
-        return outcomes.read_yes(
-            await self._ask(outcomes.ask_approved(holder, self._wallet, operator), block)
-        )
+        asked = outcomes.ask_approved(holder, self._wallet, operator)
+        return outcomes.read_yes(await self._ask(asked, block))
+
+    async def missing_contract(self, ledger: Ledger, block: int) -> str:
+        """Which contract of a ledger's redemption is not there, with what to do; empty when all are."""
+        contracts = self._contracts
+        names = _CONTRACTS[ledger]
+        for name in names:
+            address: str = getattr(contracts, name)
+            if address in self._seen:
+                continue
+            if not await self._view.has_code(address, block):
+                return f"there is no contract at {address}: mend redeem.contracts.{name}"
+            self._seen.add(address)
+        return ""
 
     async def held(self, condition_id: str, block: int) -> tuple[Holding, Holding]:
         """What the wallet has of both outcomes."""
