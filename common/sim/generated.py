@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from math import exp
 
 from common.sim.book_maker import BookMaker, MadeMarket, sigma_per_root_second
-from common.sim.naming import made_up_ids, question_of, resolution_source, window_label, window_slug
+from common.sim.naming import (
+    generated_name,
+    made_up_ids,
+    question_of,
+    resolution_source,
+    window_label,
+    window_slug,
+)
 from common.sim.script import (
     Listed,
     MarketSpec,
@@ -171,7 +178,7 @@ class _AssetWorld:
     def _new_window(self, start_s: int, listed_ns: int) -> _Window:
         end_s = start_s + self._settings.window_s
         slug = window_slug(self._asset, self._settings.window_s, start_s)
-        condition_id, token_up, token_down = made_up_ids(f"{self._settings.seed}:{slug}")
+        condition_id, token_up, token_down = made_up_ids(generated_name(self._settings.seed, slug))
         spec = MarketSpec(
             slug=slug,
             asset=self._asset,

@@ -3,9 +3,8 @@
 Owns no event and no clock.
 """
 
-import hashlib
-
-from common.sim.token_ids import token_of
+from common.sim.token_ids import keccak, token_of
+from common.sim.trading.contracts import CONDITION_ORACLE
 
 RESOLUTION_SPOT = "https://data.chain.link/streams/{asset}-usd"
 RESOLUTION_TWAP = "https://data.chain.link/streams/{asset}-usd-twap-{lookback_s}s-streams"
@@ -22,12 +21,23 @@ def window_slug(asset: str, window_s: int, start_s: int) -> str:
     return f"{asset}-updown-{window_label(window_s)}-{start_s}"
 
 
+def generated_name(seed: int, slug: str) -> str:
+    """What the identifiers of a generated window are made of."""
+    return f"{seed}:{slug}"
+
+
+def made_up_question(text: str) -> bytes:
+    """The question whose answer decides the condition that is made up of this text."""
+    return keccak(text.encode())
+
+
 def made_up_ids(text: str) -> tuple[str, str, str]:
     """Condition id, Up token and Down token in the venue's form, the same for the same text.
 
-    The tokens are those the contract of the older ledger makes of the condition.
+    The contract of the older ledger has the same condition when the oracle's question is prepared there, and
+    makes the same tokens of it.
     """
-    condition = hashlib.sha256(f"c:{text}".encode()).hexdigest()
+    condition = keccak(bytes.fromhex(CONDITION_ORACLE[2:]) + made_up_question(text) + (2).to_bytes(32)).hex()
     up, down = (str(token_of(int(condition, 16), outcome)) for outcome in (0, 1))
     return f"0x{condition}", up, down
 

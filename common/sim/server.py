@@ -100,6 +100,7 @@ class Venue:
         """Let the past happen, listen and return the port; raises DependencyMissing when it is taken."""
         if self._fault_file is not None:
             self._fault_file.look()
+        await self.trading.open()
         self.player.catch_up(self._now_ns())
         runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
@@ -108,6 +109,7 @@ class Venue:
             await site.start()
         except OSError as error:
             await runner.cleanup()
+            await self.trading.close()
             cause = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror
             raise DependencyMissing(
                 f"the simulated venue cannot listen on {self._settings.listen}: {cause}; "
@@ -124,6 +126,7 @@ class Venue:
         """Play the script and watch the fault file; serving goes on when this returns."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.player.play(self._now_ns, asyncio.sleep))
+            tasks.create_task(self.trading.run())
             if self._fault_file is not None:
                 tasks.create_task(self._watch(self._fault_file))
 
@@ -137,6 +140,7 @@ class Venue:
                 link.cut()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self.trading.close()
 
     def happen(self, events: list[ScriptEvent], at_ns: int) -> None:
         """Let events of one millisecond change the world and send what follows to every connection."""

@@ -55,6 +55,8 @@ class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Whether user-channel frames vary their stamps, keys and wrapping as the captured ones do."""
     page_size: int = 100
     """How many orders or trades a page has."""
+    evm: bool = False
+    """Whether the chain is a real EVM node; for generated markets, whose conditions can be made there."""
     block_ms: int = 2_000
     """From one block of the chain to the next."""
     positions_late_s: float = 2.0
@@ -129,6 +131,8 @@ def problems_in(settings: SimSettings) -> list[str]:
         problems.append(f"listen is {settings.listen!r}; write a loopback address as 127.0.0.1:PORT")
     if settings.mode == "recording" and not settings.path:
         problems.append("mode is recording but path is empty; name the recording to play")
+    if settings.evm and settings.mode != "generated":
+        problems.append("evm is for generated markets; leave it out, or set mode to generated")
     if not settings.assets or any(not asset.isalnum() or asset != asset.lower() for asset in settings.assets):
         problems.append('assets must be lower-case tickers; write for example ["btc", "eth"]')
     if len(set(settings.assets)) != len(settings.assets):

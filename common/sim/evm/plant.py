@@ -20,6 +20,7 @@ from common.sim.trading.contracts import (
     AUTO_REDEEMER,
     BINARY_MODULE,
     COLLATERAL,
+    CONDITION_ORACLE,
     CONDITIONAL_TOKENS,
     DEPOSIT_FACTORY,
     POSITION_MANAGER,
@@ -57,7 +58,6 @@ _REAL = {
 _SAFE_PROXY = _SAFE_ARTIFACTS / "proxies" / "GnosisSafeProxy.sol" / "GnosisSafeProxy.json"
 _BANK = "0xba00000000000000000000000000000000000001"
 """Makes tokens of the older ledger and gives them away."""
-_ORACLE = "0x0a00000000000000000000000000000000000001"
 _ZERO = "0x" + "00" * 20
 _BOTH = [1, 2]
 
@@ -143,10 +143,17 @@ async def make_condition(node: EvmNode, ledger: Literal["v1", "v2"], seed: int) 
         short = b"\x01" + question[:18] + bytes(8) + question[18:22]
         up, down = (int.from_bytes(short + bytes((outcome,))) for outcome in (0, 1))
         return PlantedCondition(f"0x{short.hex()}00", "v2", (str(up), str(down)), question)
+    return await prepare_condition(node, question)
+
+
+async def prepare_condition(node: EvmNode, question: bytes) -> PlantedCondition:
+    """The condition of the older ledger that the oracle answers with this question."""
     await node.send_as(
-        _BANK, CONDITIONAL_TOKENS, call("prepareCondition(address,bytes32,uint256)", _ORACLE, question, 2)
+        _BANK,
+        CONDITIONAL_TOKENS,
+        call("prepareCondition(address,bytes32,uint256)", CONDITION_ORACLE, question, 2),
     )
-    condition = keccak(bytes.fromhex(_ORACLE[2:]) + question + (2).to_bytes(32))
+    condition = keccak(bytes.fromhex(CONDITION_ORACLE[2:]) + question + (2).to_bytes(32))
     tokens = [await _v1_token(node, condition, index_set) for index_set in _BOTH]
     return PlantedCondition("0x" + condition.hex(), "v1", (tokens[0], tokens[1]), question)
 
@@ -195,7 +202,7 @@ async def resolve(node: EvmNode, condition: PlantedCondition, up: int, down: int
         await node.send_as(_BANK, BINARY_MODULE, result)
         return
     report = call("reportPayouts(bytes32,uint256[])", condition.question, [up, down])
-    await node.send_as(_ORACLE, CONDITIONAL_TOKENS, report)
+    await node.send_as(CONDITION_ORACLE, CONDITIONAL_TOKENS, report)
 
 
 async def auto_redeem(node: EvmNode, wallet: str, condition: PlantedCondition) -> str:
@@ -226,14 +233,17 @@ async def burn_collateral(node: EvmNode, wallet: str, usd6: int) -> None:
     await node.send_as(_BANK, COLLATERAL, call("burn(address,uint256)", wallet, usd6))
 
 
-async def collateral(node: EvmNode, wallet: str) -> int:
+async def collateral(node: EvmNode, wallet: str, block: str = "latest") -> int:
     """A wallet's pUSD in millionths."""
-    return await _number(node, COLLATERAL, call("balanceOf(address)", wallet))
+    return await _number(node, COLLATERAL, call("balanceOf(address)", wallet), block)
 
 
-async def shares(node: EvmNode, wallet: str, token: str, ledger: Literal["v1", "v2"]) -> int:
+async def shares(
+    node: EvmNode, wallet: str, token: str, ledger: Literal["v1", "v2"], block: str = "latest"
+) -> int:
     """A wallet's balance of one token."""
-    return await _number(node, _LEDGERS[ledger], call("balanceOf(address,uint256)", wallet, int(token)))
+    asked = call("balanceOf(address,uint256)", wallet, int(token))
+    return await _number(node, _LEDGERS[ledger], asked, block)
 
 
 async def _move(
@@ -249,12 +259,12 @@ async def _v1_token(node: EvmNode, condition: bytes, index_set: int) -> str:
     return str(int.from_bytes(keccak(bytes.fromhex(USDC_E[2:]) + collection)))
 
 
-async def _number(node: EvmNode, to: str, data: bytes) -> int:
-    return int(await _read(node, to, data), 16)
+async def _number(node: EvmNode, to: str, data: bytes, block: str) -> int:
+    return int(await _read(node, to, data, block), 16)
 
 
-async def _read(node: EvmNode, to: str, data: bytes) -> str:
-    answer: str = await node.rpc("eth_call", {"to": to, "data": "0x" + data.hex()}, "latest")
+async def _read(node: EvmNode, to: str, data: bytes, block: str = "latest") -> str:
+    answer: str = await node.rpc("eth_call", {"to": to, "data": "0x" + data.hex()}, block)
     return answer
 
 

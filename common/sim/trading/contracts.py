@@ -24,6 +24,8 @@ ROUTER = "0x12121212006e4CD160D18e3f00711DA5c3372600"
 """Redeems on the newer one."""
 BINARY_MODULE = "0x1000008dD9001B968442c1000017eaE6E0dA00Ba"
 AUTO_REDEEMER = "0xa1200000d0002264C9a1698e001292D00E1b00af"
+CONDITION_ORACLE = "0x0a00000000000000000000000000000000000001"
+"""Made up: who answers the questions of made-up conditions of the older ledger."""
 
 
 class Exchange(NamedTuple):

@@ -1,6 +1,7 @@
 """The account and order side of the simulated venue, put together: routes, channel and what comes later."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
@@ -25,6 +26,13 @@ from common.sim.trading.trade_life import Timers
 from common.sim.trading.user_channel import UserChannel
 from common.sim.world import MarketChange, World
 from common.units import SECOND
+
+if TYPE_CHECKING:
+    from common.sim.evm.venue_chain import VenueChain
+
+
+class _Routes(Protocol):
+    def routes(self) -> list[web.RouteDef]: ...
 
 
 class VenueTrading:
@@ -59,7 +67,16 @@ class VenueTrading:
             now_ns,
         )
         self.chain = Chain(self.exchange, world, board, self._timers, settings.block_ms, now_ns)
-        relayer = Relayer(self.chain, accounts, board, now_ns)
+        self._evm = _evm_chain(settings, self.exchange, world, board) if settings.evm else None
+        chain_side: tuple[_Routes, ...]
+        if self._evm is not None:
+            chain_side = (self._evm,)
+        else:
+            relayer = Relayer(self.chain, accounts, board, now_ns)
+            chain_side = (
+                ChainRpc(self.chain, ChainCalls(self.exchange, world, self.chain), board),
+                RelayerRest(relayer, settings.relayer_keys, accounts, board),
+            )
         self._orders = OrderRest(
             self.exchange,
             sessions,
@@ -69,7 +86,7 @@ class VenueTrading:
             now_ns,
             answers_delayed=settings.answers_delayed,
         )
-        self._rest = (
+        self._rest: tuple[_Routes, ...] = (
             self._orders,
             CancelRest(self.exchange, sessions, board, now_ns),
             AccountRest(
@@ -80,8 +97,7 @@ class VenueTrading:
                 tells_ended_orders=settings.tells_ended_orders,
             ),
             MarketReads(world),
-            ChainRpc(self.chain, ChainCalls(self.exchange, world, self.chain), board),
-            RelayerRest(relayer, settings.relayer_keys, accounts, board),
+            *chain_side,
             PositionRest(self.exchange, world, self.chain, round(settings.positions_late_s * SECOND), now_ns),
         )
 
@@ -93,6 +109,21 @@ class VenueTrading:
             web.post("/control/redeem", self._redeem),
             *(route for rest in self._rest for route in rest.routes()),
         ]
+
+    async def open(self) -> None:
+        """Start the EVM node, where there is to be one; raises DependencyMissing."""
+        if self._evm is not None:
+            await self._evm.open()
+
+    async def run(self) -> None:
+        """Keep the EVM node's balances those of the books, where there is one."""
+        if self._evm is not None:
+            await self._evm.run()
+
+    async def close(self) -> None:
+        """End the EVM node."""
+        if self._evm is not None:
+            await self._evm.close()
 
     def market_changed(self, change: MarketChange) -> None:
         """Let new levels be bought again."""
@@ -110,4 +141,13 @@ class VenueTrading:
         """The venue's own redeemer takes what a wallet holds of a condition in the next block."""
         asked = await request.json()
         wallet, condition = str(asked["wallet"]).lower(), str(asked["condition"]).lower()
+        if self._evm is not None:
+            return web.json_response({"transaction": await self._evm.redeem_for(wallet, condition)})
         return web.json_response({"transaction": self.chain.redeem_for(wallet, condition).tx_hash})
+
+
+def _evm_chain(settings: SimSettings, exchange: Exchange, world: World, board: FaultBoard) -> "VenueChain":
+    # Only here: it needs what works with real transactions, which a venue without customers does not.
+    from common.sim.evm.venue_chain import VenueChain
+
+    return VenueChain(settings, exchange, world, board)

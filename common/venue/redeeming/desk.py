@@ -290,9 +290,10 @@ class RedemptionDesk:
         # A plain key makes one call a transaction.
         chosen = one_call_each(batch.claims) if self.route.most_claims == 1 else batch.claims
         for ledger in sorted({each.ledger for each in chosen}):
-            self.problem = await self.surveyor.missing_contract(ledger, self.head.number) or self.problem
-            if self.problem:
-                self._tell("redemption-blocked", "critical", self.problem)
+            missing = await self.surveyor.missing_contract(ledger, self.head.number)
+            if missing:
+                self.problem = missing
+                self._tell("redemption-blocked", "critical", missing)
                 return False
         tried = await dry_run(chosen, self.view, self.contracts, self.wallet, self.head.number)
         for claim, text in tried.refused:
