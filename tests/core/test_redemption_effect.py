@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from common.core.redemption.attempts import ClaimEnd, Log, Receipt
 from common.core.redemption.claims import Claim, Holding, Ledger
-from common.core.redemption.effect import TRANSFER, TRANSFER_BATCH, TRANSFER_SINGLE, Places, judge, took
+from common.core.redemption.effect import (
+    NOT_RELAYED,
+    RELAYED,
+    TRANSFER,
+    TRANSFER_BATCH,
+    TRANSFER_SINGLE,
+    Places,
+    judge,
+    took,
+)
 
 WALLET = "0x" + "a1" * 20
 OTHER = "0x" + "b2" * 20
@@ -91,6 +100,8 @@ def kinds(ends: tuple[ClaimEnd, ...]) -> list[str]:
         (TRANSFER, "Transfer(address,address,uint256)"),
         (TRANSFER_SINGLE, "TransferSingle(address,address,address,uint256,uint256)"),
         (TRANSFER_BATCH, "TransferBatch(address,address,address,uint256[],uint256[])"),
+        (RELAYED, "TransactionRelayed(address,address,address,bytes4,uint8,uint256)"),
+        (NOT_RELAYED, "CanRelayFailed(address,address,address,bytes4,uint256)"),
     ],
 )
 def test_topics_are_the_hashes_of_their_events(told: str, signature: str) -> None:
@@ -342,3 +353,22 @@ def test_who_took_the_tokens_is_told_by_transaction_once_and_in_order() -> None:
         single("10", 3, tx="0xa"),
     ]
     assert took(logs, one, WALLET, PLACES) == ("0xb", "0xa")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "failed"),
+    [
+        pytest.param(RELAYED, bytes(64) + bytes(32), False, id="status 0 is well"),
+        pytest.param(RELAYED, bytes(63) + b"\x01" + bytes(32), True, id="another status"),
+        pytest.param(NOT_RELAYED, bytes(64), True, id="not carried out at all"),
+    ],
+)
+def test_a_hub_that_reports_a_failure_in_a_good_transaction_is_believed(
+    kind: str, data: bytes, failed: bool
+) -> None:
+    hub = "0x" + "4b" * 20
+    claim = Claim("0x" + "c0" * 32, "v1", (Holding("7", 0, 5),), (1, 0), 1)
+    receipt = Receipt("0xtx", True, 1, "0xblock", 0, (Log(hub, (kind, "0x", "0x", "0x"), data, 0),))
+    places = Places("0x1", "0x2", "0x3", hub)
+    (end,) = judge((claim,), "0x" + "aa" * 20, receipt, places)
+    assert end.kind == ("reverted" if failed else "kept")

@@ -514,7 +514,7 @@ def test_a_relayer_that_never_does_it_is_told_as_late_and_gets_the_same_bytes() 
     assert set(desk.sent) == {desk.attempt.newest}
 
 
-@pytest.mark.parametrize(("state", "patience_s"), [("mined", 15), ("confirmed", 15), ("executed", 600)])
+@pytest.mark.parametrize(("state", "patience_s"), [("mined", 60), ("confirmed", 60), ("executed", 600)])
 def test_what_it_calls_mined_and_the_chain_does_not_have_goes_out_again_sooner(
     state: RelayerState, patience_s: int
 ) -> None:

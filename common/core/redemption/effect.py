@@ -18,6 +18,10 @@ TRANSFER_SINGLE = "0xc3d58168c5ae7397731d063d5bbf3d657854427343f4c083240f7aacaa2
 """``TransferSingle(address,address,address,uint256,uint256)`` of ERC-1155."""
 TRANSFER_BATCH = "0x4a39dc06d4c0dbc64b70af90fd698a233a518aa5d07e595d983b8c0526c8f7fb"
 """``TransferBatch(address,address,address,uint256[],uint256[])`` of ERC-1155."""
+RELAYED = "0xab74390d395916d9e0006298d47938a5def5d367054dcca78fa6ec84381f3f22"
+"""``TransactionRelayed(address,address,address,bytes4,uint8,uint256)`` of the relay hub; status 0 is well."""
+NOT_RELAYED = "0xafb5afd6d1c2e8ffbfb480e674a169f493ece0b22658d4f4484e7334f0241e22"
+"""``CanRelayFailed(address,address,address,bytes4,uint256)`` of the relay hub."""
 _WORD = 32
 
 
@@ -27,6 +31,8 @@ class Places(msgspec.Struct, frozen=True):
     collateral: str
     conditional_tokens: str
     position_manager: str
+    relay_hub: str = ""
+    """It reports that a proxy's request failed instead of failing itself."""
 
     def ledger(self, ledger: Ledger) -> str:
         """Where tokens of a ledger are held."""
@@ -42,7 +48,7 @@ def judge(
     balance, and a late trade may have made it larger. A transfer that pays exactly what a claim is worth is
     its own. With ``whole`` the transaction was for these claims alone: money left over counts as well.
     """
-    if not receipt.ok:
+    if not receipt.ok or any(_tells_failure(log, places.relay_hub) for log in receipt.logs):
         return tuple(_end(claim, "reverted", receipt, text="it was mined without effect") for claim in claims)
     burnt = {ledger: _taken(receipt.logs, places.ledger(ledger), wallet) for ledger in ("v1", "v2")}
     money = _received(receipt.logs, places.collateral, wallet)
@@ -209,6 +215,13 @@ def _received(logs: Iterable[Log], collateral: str, wallet: str) -> list[tuple[i
         and len(log.data) == _WORD
         and any(log.data)
     ]
+
+
+def _tells_failure(log: Log, relay_hub: str) -> bool:
+    if log.address != relay_hub or not log.topics:
+        return False
+    status = log.data[_WORD : 2 * _WORD]
+    return log.topics[0] == NOT_RELAYED or (log.topics[0] == RELAYED and any(status))
 
 
 def _address(topic: str) -> str:

@@ -123,6 +123,9 @@ def _next(attempt: Attempt, sight: Sight, now_ns: int, limits: Limits, pace: Pac
     if included is not None:
         text = f"block {included.block} with {included.tx_hash} is not in the chain any more"
         return Include(None, text)
+    if sight.found_id and not attempt.transaction_id:
+        # Then its hash can be asked for, whatever has become of it.
+        return Adopt(sight.found_id)
     if sight.final_nonce > attempt.nonce:
         return _overtaken(attempt, sight, places)
     if sight.nonce > attempt.nonce:
@@ -262,8 +265,6 @@ def _unrelayed(attempt: Attempt, sight: Sight, now_ns: int, pace: Pace, places: 
     deadline_s = attempt.newest.deadline_s
     if deadline_s and sight.chain_s > deadline_s + DEADLINE_MARGIN_S:
         return _given_up(attempt, sight, places, "expired", "its deadline passed before it was executed")
-    if not attempt.transaction_id and sight.found_id:
-        return Adopt(sight.found_id)
     word = sight.word
     if word is not None and word.state in ("failed", "invalid"):
         text = f"the relayer says {word.state}: {word.error or 'no reason'}"

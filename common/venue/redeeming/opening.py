@@ -70,6 +70,7 @@ def open_desk(
             readers.contracts.collateral.lower(),
             readers.contracts.ctf.lower(),
             readers.contracts.position_manager.lower(),
+            readers.contracts.relay_hub.lower(),
         ),
         route=route,
         settings=settings_of(config),
