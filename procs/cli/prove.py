@@ -1,7 +1,7 @@
 """``laggard prove``: the journal against itself, the chain and the venue, to the last unit. Changes nothing.
 
 Reads the journal beside the running executor and the chain by itself; the venue's word comes from the
-executor, which alone has the keys.
+executor, which has the keys of the account.
 """
 
 import asyncio
