@@ -108,7 +108,9 @@ class Relayed:
             if attempt.transaction_id:
                 return Word(await self.api.word(attempt.transaction_id))
             for listed in await self.api.recent():
-                if listed.is_of(attempt.newest.payload):
+                # A wallet's action for one nonce may be the same bytes as one that failed before.
+                over = listed.word.state in ("failed", "invalid")
+                if listed.is_of(attempt.newest.payload) and not over:
                     return Word(found_id=listed.transaction_id)
         except DependencyMissing:
             # A hint less; the chain decides.
