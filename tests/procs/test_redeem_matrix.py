@@ -6,6 +6,7 @@ of it. The redeemer is a real process and is killed with SIGKILL.
 
 import asyncio
 import multiprocessing
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -369,6 +370,11 @@ async def play(tmp_path: Path, case: Case, kind: WalletKind, ledger: Ledger, ste
     return run
 
 
+SHOWN: dict[str, dict[str, list[str]]] = {}
+"""What passed: fault, wallet and ledger, steps of the kill."""
+COLUMNS = ("eoa v1", "eoa v2", "safe v1", "proxy v1", "deposit v1", "deposit v2")
+
+
 def cells() -> list[Any]:
     """Every case of each wallet at every step; one step of each is not slow."""
     found = []
@@ -399,6 +405,20 @@ async def test_it_is_paid_exactly_once(
     tmp_path: Path, case: Case, kind: WalletKind, ledger: Ledger, step: str
 ) -> None:
     await play(tmp_path, case, kind, ledger, step)
+    SHOWN.setdefault(case.name, {}).setdefault(f"{kind} {ledger}", []).append(step)
     journal = (tmp_path / "state" / "redemptions.sqlite").read_bytes()
     assert bytes.fromhex(PRIVATE[2:]) not in journal
     assert PRIVATE[2:].encode() not in journal
+
+
+def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Print how many kills each fault was survived with by each wallet; the last test of the module."""
+    if not SHOWN:
+        pytest.skip("no cell of the matrix ran before")
+    rows = [f"{'paid exactly once after':26}" + "".join(f"{name:>12}" for name in COLUMNS)]
+    for fault, wallets in SHOWN.items():
+        counts = (len(wallets.get(name, ())) for name in COLUMNS)
+        rows.append(f"{fault:26}" + "".join(f"{count or '-':>12}" for count in counts))
+    total = sum(len(steps) for wallets in SHOWN.values() for steps in wallets.values())
+    with capsys.disabled():
+        sys.stdout.write("\n" + "\n".join(rows) + f"\n{total} kills, each at a step of the journal\n")
