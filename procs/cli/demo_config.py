@@ -14,6 +14,7 @@ import msgspec
 
 from common.messages import RouteName
 from common.runtime.credentials import Secret, write_credentials
+from common.sim.evm import node
 from common.sim.naming import window_label
 from common.sim.oracle.chainlink_dialect import sim_feed_ids
 from common.sim.recorded.recordings import RecordingInfo, describe, recording_script
@@ -181,12 +182,27 @@ def with_live_account(plan: Plan) -> Plan:
     signer = Signer(key).address
     account = SimAccount(signer=signer, kind="deposit", address=wallets_of(signer).deposit)
     relayer_keys = {str(uuid.uuid4()): signer}
+    missing = _why_no_evm(plan)
+    where = f"on the simulated chain: {missing}" if missing else "on a real EVM node (anvil)"
     return replace(
         plan,
         trading_key=key,
-        sim=msgspec.structs.replace(plan.sim, accounts=(account,), relayer_keys=relayer_keys),
-        notes=(*plan.notes, "orders are signed, sent and pursued for real, at the simulated venue"),
+        sim=msgspec.structs.replace(
+            plan.sim, accounts=(account,), relayer_keys=relayer_keys, evm=not missing
+        ),
+        notes=(
+            *plan.notes,
+            "orders are signed, sent and pursued for real, at the simulated venue",
+            f"redeemed {where}",
+        ),
     )
+
+
+def _why_no_evm(plan: Plan) -> str:
+    """Why this demo redeems on the simulated chain; empty when it need not."""
+    if plan.recording is not None:
+        return "an EVM node cannot have the conditions of a recording"
+    return node.absent()
 
 
 def config_toml(plan: Plan, credentials_dir: Path) -> str:
