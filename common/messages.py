@@ -467,6 +467,8 @@ class PlanRedemption(Body, frozen=True, tag="plan?"):
     """Command to the redeemer: say what would be redeemed and what it would cost; empty means everything."""
 
     conditions: tuple[str, ...] = ()
+    losers: bool = False
+    """Burn tokens that pay nothing as well."""
 
 
 class SourceCount(msgspec.Struct, frozen=True):

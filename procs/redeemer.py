@@ -89,7 +89,7 @@ class Redeemer:
         assert isinstance(command, Redeem)
         from common.venue.redeeming.candidates import named
 
-        conditions = named(command.conditions, self.due())
+        conditions = named(command.conditions, self.due(), self.hints.values())
         if command.all:
             await self._read_hints(now=True)
             conditions += tuple(each.condition_id for each in self.due())
@@ -104,16 +104,19 @@ class Redeemer:
         from common.venue.redeeming.candidates import named
         from common.venue.redeeming.planning import plan_redemption
 
-        due = self.due()
+        if not command.conditions:
+            await self._read_hints(now=True)
+        due, hints = self.due(), tuple(self.hints.values())
         try:
             return await plan_redemption(
                 self.process.config,
                 self.desk,
                 due,
-                named(command.conditions, due),
-                tuple(self.hints.values()),
+                named(command.conditions, due, hints),
+                hints,
                 route=self.desk.route.name,
                 blocked=self.desk.problem,
+                losers=command.losers,
             )
         except DependencyMissing as error:
             raise CallRefused("chain", str(error)) from None

@@ -15,19 +15,31 @@ from common.errors import DependencyMissing, InvariantBroken
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
 
 
+class WrittenByAnother(DependencyMissing):
+    """Another process is the writer of this file."""
+
+
 def take_lock(path: Path, owner: str) -> int:
     """Be the only writer of this file; the kernel lets go when the process ends.
 
-    Raises DependencyMissing when another one writes it.
+    Raises WrittenByAnother, which names its pid, when another one writes it.
     """
     lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        # Only for people: between lock and note it may be that of an earlier writer, or nothing.
+        pid = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
         os.close(lock)
-        raise DependencyMissing(
-            f"journal: {path} is being written by another {owner}; stop that one first"
+        raise WrittenByAnother(
+            f"journal: {path} is being written by another {owner} (pid {pid}); stop that one first"
         ) from None
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        os.close(lock)
+        raise
     return lock
 
 

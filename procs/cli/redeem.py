@@ -4,30 +4,22 @@ Shows the plan first, asks, then follows what becomes of it. Two at once: one pa
 """
 
 import sys
+import time
 from pathlib import Path
 
 import click
 import msgspec
 
-from common.errors import CallRefused, LaggardError
-from common.messages import (
-    PlanLine,
-    PlanRedemption,
-    ReadRedemptions,
-    RedemptionPlan,
-    RedemptionsReport,
-    RedemptionState,
-)
+from common.messages import PlanLine, RedemptionPlan, RedemptionState
 from common.runtime.config import Config
 from common.runtime.paths import Paths
 from common.units import usd6_text
 from procs.cli import redeem_alone, redeem_running
-from procs.cli.asking import ask
 from procs.cli.prove import configured
+from procs.cli.redeem_follow import Follower
 from procs.cli.show import add_row, clock_time, console, print_json, table
 
-PLAN_S = 20.0
-FINAL = ("paid", "elsewhere", "failed")
+WORTHLESS = "these tokens pay nothing; redeeming burns them"
 
 
 @click.command()
@@ -56,94 +48,105 @@ def redeem(
     as_json: bool,
     config_file: Path | None,
 ) -> int:
-    """Redeem settled positions: CONDITION is a condition id or one of our windows."""
+    """Redeem settled positions: CONDITION is a condition id or a window."""
     config, paths = configured(config_file)
     if config.mode != "live":
-        click.echo("nothing to redeem on paper", err=as_json)
-        if as_json:
-            print_json("redeem", ok=True, redemptions=[], problem="")
-        return 0
-    runs = isinstance(ask(paths.run_dir, {"redeemer": ReadRedemptions()})["redeemer"], RedemptionsReport)
+        return _nothing("nothing to redeem on paper", as_json=as_json)
     if only_status:
-        return _status(paths, runs=runs, as_json=as_json)
+        return _status(paths, as_json=as_json)
+    if not only_plan and everything == bool(conditions):
+        raise click.UsageError("name a CONDITION, or give --all; laggard redeem --plan lists them")
+    began_ns = time.time_ns()
+    runs = redeem_running.read(paths) is not None
+    plan = _plan(config, paths, conditions, runs=runs, losers=losers)
     if only_plan:
-        return _show_plan(_plan(config, paths, conditions, runs=runs), as_json=as_json)
-    if everything == bool(conditions):
-        raise click.UsageError("name conditions or windows, or give --all; laggard redeem --plan lists them")
-    plan = _plan(config, paths, conditions, runs=runs)
-    wanted = tuple(line for line in plan.lines if line.decision == "redeem" or (losers and line.size6))
-    if not wanted:
-        return _nothing(plan, as_json=as_json)
+        return _show_plan(plan, as_json=as_json)
+    wanted = [line for line in plan.lines if line.decision == "redeem"]
     if not as_json:
         _show_plan(plan, as_json=False)
+    if not wanted:
+        return _nothing("there is nothing to redeem", as_json=as_json, problem=plan.problem)
     _confirm(wanted, yes=yes)
-    names = tuple(line.condition_id for line in wanted)
-    work = redeem_running.redeem if runs else redeem_alone.redeem
-    told = work(config, paths, names, losers=losers)
-    return _report(told, as_json=as_json)
+    follower = Follower(wanted, began_ns)
+    if runs:
+        return _report(redeem_running.redeem(paths, follower, losers=losers), as_json=as_json)
+    return _report(redeem_alone.redeem(config, paths, follower, losers=losers), as_json=as_json)
 
 
-def _plan(config: Config, paths: Paths, conditions: tuple[str, ...], *, runs: bool) -> RedemptionPlan:
-    if not runs:
-        return redeem_alone.plan(config, paths, conditions)
-    told = ask(paths.run_dir, {"redeemer": PlanRedemption(conditions=conditions)}, timeout_s=PLAN_S)[
-        "redeemer"
-    ]
-    if isinstance(told, CallRefused):
-        raise LaggardError(told.text)
-    if not isinstance(told, RedemptionPlan):
-        raise LaggardError("the redeemer does not answer; laggard status says how it is")
-    return told
+def _plan(
+    config: Config, paths: Paths, conditions: tuple[str, ...], *, runs: bool, losers: bool
+) -> RedemptionPlan:
+    if runs:
+        return redeem_running.plan(paths, conditions, losers=losers)
+    return redeem_alone.plan(config, paths, conditions, losers=losers)
 
 
-def _confirm(wanted: tuple[PlanLine, ...], *, yes: bool) -> None:
+def _confirm(wanted: list[PlanLine], *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: say --yes to redeem, or --plan to look")
     total = usd6_text(sum(line.payout_usd6 for line in wanted), places=6)
-    click.confirm(f"redeem {len(wanted)} conditions for {total} $?", abort=True, err=True)
+    many = "1 condition" if len(wanted) == 1 else f"{len(wanted)} conditions"
+    click.confirm(f"redeem {many} for {total} $?", abort=True, err=True)
 
 
 def _show_plan(plan: RedemptionPlan, *, as_json: bool) -> int:
     if as_json:
         print_json("redeem-plan", ok=True, lines=msgspec.to_builtins(plan.lines), problem=plan.problem)
         return 0
-    made = table("window", "condition", "ledger", ">payout $", "do", "route", ">gas POL", "why")
-    for line in plan.lines:
-        gas = f"{line.gas_wei / 1e18:.4f}" if line.gas_wei else "-"
-        payout = usd6_text(line.payout_usd6, places=6)
-        cells = [line.window or "-", line.condition_id[:12] + "...", line.ledger, payout, line.decision]
-        add_row(made, [*cells, line.route or "-", gas, line.reason])
-    console().print(made)
-    total = sum(line.payout_usd6 for line in plan.lines if line.decision == "redeem")
-    click.echo(f"{usd6_text(total, places=6)} $ to redeem" if plan.lines else "nothing is known of to redeem")
+    if not plan.lines:
+        click.echo("nothing is known of to redeem")
+    else:
+        made = table(
+            "condition", "ledger", ">shares", ">payout $", "do", "route", ">gas POL", ">at most", "why"
+        )
+        for line in plan.lines:
+            redeemed = line.decision == "redeem"
+            add_row(
+                made,
+                [
+                    line.window or line.condition_id,
+                    line.ledger,
+                    usd6_text(line.size6, places=6),
+                    usd6_text(line.payout_usd6, places=6),
+                    line.decision,
+                    line.route or None,
+                    f"{line.gas_wei / 1e18:.4f}" if line.gas_wei else None,
+                    f"{line.max_cost_wei / 1e18:.4f}" if line.max_cost_wei else None,
+                    line.reason or (WORTHLESS if redeemed and not line.payout_usd6 else ""),
+                ],
+            )
+        console().print(made)
+        wanted = [line for line in plan.lines if line.decision == "redeem"]
+        total = usd6_text(sum(line.payout_usd6 for line in wanted), places=6)
+        gas = sum(line.gas_wei for line in wanted)
+        click.echo(f"{total} $ to redeem" + (f" for about {gas / 1e18:.4f} POL" if gas else ""))
     if plan.problem:
         click.echo(f"at present: {plan.problem}")
     return 0
 
 
-def _nothing(plan: RedemptionPlan, *, as_json: bool) -> int:
+def _nothing(text: str, *, as_json: bool, problem: str = "") -> int:
     if as_json:
-        print_json("redeem", ok=True, redemptions=[], problem=plan.problem)
-        return 0
-    if plan.lines:
-        _show_plan(plan, as_json=False)
-    click.echo("there is nothing to redeem")
+        print_json("redeem", ok=True, redemptions=[], problem=problem)
+    click.echo(text, err=as_json)
     return 0
 
 
-def _status(paths: Paths, *, runs: bool, as_json: bool) -> int:
-    if runs:
-        told = ask(paths.run_dir, {"redeemer": ReadRedemptions()})["redeemer"]
-        assert isinstance(told, RedemptionsReport)
-        states, problem = told.redemptions, told.problem
+def _status(paths: Paths, *, as_json: bool) -> int:
+    report = redeem_running.read(paths)
+    if report is not None:
+        states, problem = report.redemptions, report.problem
     else:
         states, problem = redeem_alone.status(paths), "the redeemer does not run"
     if as_json:
         print_json("redemptions", ok=True, redemptions=msgspec.to_builtins(states), problem=problem)
         return 0
-    _table(states)
+    if states:
+        _table(states)
+    else:
+        click.echo("nothing was redeemed yet")
     if problem:
         click.echo(f"at present: {problem}")
     return 0
@@ -165,9 +168,11 @@ def _report(states: tuple[RedemptionState, ...], *, as_json: bool) -> int:
 
 
 def _table(states: tuple[RedemptionState, ...]) -> None:
-    made = table("at", "window", "status", ">paid $", "transaction", "what")
+    made = table("at", "condition", "state", ">worth $", ">paid $", "transaction", "what")
     for each in states:
-        paid = usd6_text(each.paid_usd6, places=6)
-        name = each.window or each.condition_id[:12] + "..."
-        add_row(made, [clock_time(each.at_ns), name, each.status, paid, each.tx_hash or "-", each.text])
+        worth, paid = (usd6_text(amount, places=6) for amount in (each.payout_usd6, each.paid_usd6))
+        name = each.window or each.condition_id
+        add_row(
+            made, [clock_time(each.at_ns), name, each.status, worth, paid, each.tx_hash or None, each.text]
+        )
     console().print(made)

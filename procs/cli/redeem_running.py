@@ -4,72 +4,81 @@ import getpass
 import time
 
 from common.errors import CallRefused, LaggardError
-from common.messages import Accepted, ReadRedemptions, Redeem, RedemptionsReport, RedemptionState
-from common.runtime.config import Config
+from common.messages import (
+    Accepted,
+    PlanRedemption,
+    ReadRedemptions,
+    Redeem,
+    RedemptionPlan,
+    RedemptionsReport,
+    RedemptionState,
+)
 from common.runtime.paths import Paths
-from procs.cli.asking import ask
+from procs.cli.asking import NoAnswer, ask
+from procs.cli.redeem_follow import Follower
 from procs.cli.show import progress
 
 LOOK_S = 0.5
-PATIENCE_S = 20.0
-"""What only waits for so long, with a reason, is told as not redeemed."""
+ANSWER_S = 5.0
+PLAN_S = 30.0
+"""A plan asks the venue and the chain first."""
+DEAF_S = 30.0
+"""A redeemer that is started again answers before that."""
 
 
-class Follower:
-    """Tells each change of the redemptions that are followed, once, and knows when all are over."""
-
-    def __init__(self, names: tuple[str, ...], since_ns: int) -> None:
-        self._names = names
-        self._since_ns = since_ns
-        self._told: dict[str, tuple[str, str]] = {}
-        self._waiting_since: dict[str, float] = {}
-
-    def take(self, states: tuple[RedemptionState, ...]) -> dict[str, RedemptionState]:
-        """The newest state of each name; progress goes to stderr."""
-        newest: dict[str, RedemptionState] = {}
-        for state in states:
-            old = state.status in ("paid", "elsewhere", "failed") and state.at_ns < self._since_ns
-            if state.condition_id in self._names and not old:
-                newest[state.condition_id] = state
-        for name, state in newest.items():
-            if self._told.get(name) != (state.status, state.text):
-                self._told[name] = (state.status, state.text)
-                progress(f"{state.window or name[:12]}: {state.status} {state.text}".rstrip())
-        return newest
-
-    def is_over(self, newest: dict[str, RedemptionState]) -> bool:
-        """Whether nothing more comes by itself soon."""
-        return all(name in newest and self._is_final(newest[name]) for name in self._names)
-
-    def _is_final(self, state: RedemptionState) -> bool:
-        if state.status != "waiting":
-            self._waiting_since.pop(state.condition_id, None)
-            return state.status != "under way"
-        began = self._waiting_since.setdefault(state.condition_id, time.monotonic())
-        return bool(state.text) and time.monotonic() - began > PATIENCE_S
+def read(paths: Paths, *, timeout_s: float = 1.0) -> RedemptionsReport | None:
+    """What the running redeemer says; None when none runs that can redeem."""
+    told = ask(paths.run_dir, {"redeemer": ReadRedemptions()}, timeout_s=timeout_s)["redeemer"]
+    return told if isinstance(told, RedemptionsReport) else None
 
 
-def redeem(
-    _config: Config, paths: Paths, names: tuple[str, ...], *, losers: bool
-) -> tuple[RedemptionState, ...]:
-    """Let the redeemer do it; raises LaggardError when it does not take the wish."""
-    follower = Follower(names, time.time_ns())
-    wish = Redeem(conditions=names, who=f"cli {getpass.getuser()}", losers=losers)
-    told = ask(paths.run_dir, {"redeemer": wish}, timeout_s=5.0)["redeemer"]
+def plan(paths: Paths, conditions: tuple[str, ...], *, losers: bool) -> RedemptionPlan:
+    """What it would do; raises LaggardError for a name that is none, NoAnswer."""
+    wish = PlanRedemption(conditions=conditions, losers=losers)
+    told = ask(paths.run_dir, {"redeemer": wish}, timeout_s=PLAN_S)["redeemer"]
+    if isinstance(told, CallRefused):
+        raise LaggardError(told.text)
+    if not isinstance(told, RedemptionPlan):
+        raise NoAnswer("the redeemer does not tell its plan; laggard status says how it is")
+    return told
+
+
+def redeem(paths: Paths, follower: Follower, *, losers: bool) -> tuple[RedemptionState, ...]:
+    """Let the redeemer do it; raises LaggardError when it refuses the wish, NoAnswer when it is gone."""
+    wish = Redeem(conditions=follower.open, who=f"cli {getpass.getuser()}", losers=losers)
+    told = ask(paths.run_dir, {"redeemer": wish}, timeout_s=ANSWER_S)["redeemer"]
     if isinstance(told, CallRefused):
         raise LaggardError(f"the redeemer refused: {told.text}")
     if not isinstance(told, Accepted):
-        raise LaggardError(
-            "the redeemer does not answer; whether it took the wish shows laggard redeem --status"
-        )
-    newest: dict[str, RedemptionState] = {}
+        raise NoAnswer("the redeemer does not say whether it took the wish; see laggard redeem --status")
+    heard_s = time.monotonic()
     try:
-        while not follower.is_over(newest):
-            time.sleep(LOOK_S)
-            report = ask(paths.run_dir, {"redeemer": ReadRedemptions()}, timeout_s=5.0)["redeemer"]
-            if isinstance(report, RedemptionsReport):
-                newest = follower.take(report.redemptions)
+        while follower.open:
+            report = read(paths, timeout_s=ANSWER_S)
+            if report is not None:
+                heard_s = time.monotonic()
+                follower.hear(report.redemptions, report.problem)
+                _ask_for_silent(paths, follower)
+            elif time.monotonic() - heard_s > DEAF_S:
+                raise NoAnswer(
+                    "the redeemer stopped answering; what it had sent it looks at first when it runs again: "
+                    "laggard up, then laggard redeem --status"
+                )
+            if follower.open:
+                time.sleep(LOOK_S)
     except KeyboardInterrupt:
         progress("the redeemer goes on by itself; laggard redeem --status shows how far it is")
         raise
-    return tuple(newest.values())
+    return follower.states
+
+
+def _ask_for_silent(paths: Paths, follower: Follower) -> None:
+    """Nobody tells of what others took before the redeemer looked, unless our books are owed it."""
+    silent = follower.silent
+    if not silent:
+        return
+    found = ask(paths.run_dir, {"redeemer": PlanRedemption(conditions=silent)}, timeout_s=PLAN_S)["redeemer"]
+    if isinstance(found, RedemptionPlan):
+        for line in found.lines:
+            if not line.size6:
+                follower.gone(line.condition_id)

@@ -175,7 +175,7 @@ async def busy(run: Run) -> None:
 
 
 async def relayer_fails(run: Run) -> None:
-    run.world.relayer.set_faults(PRECHECK)
+    run.world.relayer.set_faults(PRECHECK, PRECHECK)
     await run.said("PRECHECK_SKIPPED")
 
 

@@ -88,7 +88,8 @@ def test_damage_is_found_before_anything_is_done(path: Path) -> None:
 
 def test_a_lock_is_for_one_and_ends_with_its_holder(path: Path) -> None:
     lock = take_lock(path, "clerk")
-    with pytest.raises(DependencyMissing, match="being written by another clerk; stop that one first"):
+    said = rf"being written by another clerk \(pid {os.getpid()}\); stop"
+    with pytest.raises(DependencyMissing, match=said):
         take_lock(path, "clerk")
     os.close(lock)
     os.close(take_lock(path, "clerk"))

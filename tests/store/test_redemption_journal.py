@@ -213,7 +213,7 @@ def test_who_redeemed_a_condition_is_written_once(journal: RedemptionJournal) ->
 
 def test_a_second_writer_is_refused_and_the_next_one_is_not(path: Path) -> None:
     journal = open_redemptions(path)
-    with pytest.raises(DependencyMissing, match="another redeemer; stop that one first"):
+    with pytest.raises(DependencyMissing, match=r"another redeemer \(pid [0-9]+\); stop that one first"):
         open_redemptions(path)
     journal.close()
     open_redemptions(path).close()

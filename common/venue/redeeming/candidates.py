@@ -60,9 +60,13 @@ def condition_of(position: PositionState, by_token: dict[str, str]) -> str:
     return told[0] if told is not None else by_token.get(position.token, "")
 
 
-def named(names: Iterable[str], due: Iterable[Due]) -> tuple[str, ...]:
-    """Condition ids of what a person named: ids, or windows of ours; raises CallRefused for anything else."""
-    windows = {each.window: each.condition_id for each in due}
+def named(names: Iterable[str], due: Iterable[Due], hints: Iterable[Hint]) -> tuple[str, ...]:
+    """Condition ids of what a person named: ids, or windows of ours and those the venue names.
+
+    Raises CallRefused for anything else.
+    """
+    windows = {each.slug: each.condition_id for each in hints if each.slug}
+    windows |= {each.window: each.condition_id for each in due}
     found: list[str] = []
     for name in names:
         plain = name.strip().lower()

@@ -40,8 +40,12 @@ async def plan_redemption(
     *,
     route: str,
     blocked: str = "",
+    losers: bool = False,
 ) -> RedemptionPlan:
-    """What would be done about these conditions, or all that are known of; raises DependencyMissing."""
+    """What would be done about these conditions, or all that are known of; raises DependencyMissing.
+
+    What a person asks for is redeemed however little it pays.
+    """
     windows = {hint.condition_id: hint.slug for hint in hints}
     windows |= {each.condition_id: each.window for each in due}
     names = asked or tuple(windows)
@@ -51,7 +55,8 @@ async def plan_redemption(
     )
     return plan(
         conditions,
-        min_payout_usd6=usd6_exact(config.redeem.min_payout_usd),
+        min_payout_usd6=0 if asked else usd6_exact(config.redeem.min_payout_usd),
+        with_losers=losers,
         route=route,
         prices=await gas_prices(readers.endpoints) if route == "own-gas" else None,
         most_fee_wei=config.redeem.max_fee_gwei * GWEI,

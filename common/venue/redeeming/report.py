@@ -96,6 +96,7 @@ def plan(
     conditions: Iterable[Condition],
     *,
     min_payout_usd6: int,
+    with_losers: bool,
     route: str,
     prices: GasPrices | None,
     most_fee_wei: int,
@@ -105,7 +106,7 @@ def plan(
     lines: list[PlanLine] = []
     gas = FIRST_GAS
     for condition in conditions:
-        decided = claim_of(condition, min_payout_usd6=min_payout_usd6)
+        decided = claim_of(condition, min_payout_usd6=min_payout_usd6, with_losers=with_losers)
         if not isinstance(decided, Claim):
             lines.append(
                 PlanLine(
