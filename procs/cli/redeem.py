@@ -3,6 +3,7 @@
 Shows the plan first, asks, then follows what becomes of it. Two at once: one pays, the other reports.
 """
 
+import datetime
 import sys
 import time
 from pathlib import Path
@@ -13,11 +14,11 @@ import msgspec
 from common.messages import PlanLine, RedemptionPlan, RedemptionState
 from common.runtime.config import Config
 from common.runtime.paths import Paths
-from common.units import usd6_text
+from common.units import SECOND, usd6_text
 from procs.cli import redeem_alone, redeem_running
 from procs.cli.prove import configured
 from procs.cli.redeem_follow import Follower
-from procs.cli.show import add_row, clock_time, console, print_json, table
+from procs.cli.show import add_row, console, print_json, table
 
 WORTHLESS = "these tokens pay nothing; redeeming burns them"
 
@@ -172,7 +173,6 @@ def _table(states: tuple[RedemptionState, ...]) -> None:
     for each in states:
         worth, paid = (usd6_text(amount, places=6) for amount in (each.payout_usd6, each.paid_usd6))
         name = each.window or each.condition_id
-        add_row(
-            made, [clock_time(each.at_ns), name, each.status, worth, paid, each.tx_hash or None, each.text]
-        )
+        at = datetime.datetime.fromtimestamp(each.at_ns // SECOND, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+        add_row(made, [at, name, each.status, worth, paid, each.tx_hash or None, each.text])
     console().print(made)

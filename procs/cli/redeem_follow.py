@@ -6,6 +6,8 @@ Hears states from whoever works, the redeemer or another ``laggard redeem``. Ask
 import time
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from common.messages import PlanLine, RedemptionState, RedemptionStatus
 from common.units import usd6_text
 from procs.cli.show import progress
@@ -49,8 +51,12 @@ class Follower:
 
     @property
     def states(self) -> tuple[RedemptionState, ...]:
-        """The newest word on each condition, in the order of the plan."""
-        return tuple(self._newest[name] for name in self._lines if name in self._newest)
+        """The newest word on each condition, in the order of the plan and with its windows."""
+        return tuple(
+            msgspec.structs.replace(self._newest[name], window=self._newest[name].window or line.window)
+            for name, line in self._lines.items()
+            if name in self._newest
+        )
 
     def hear(self, states: Iterable[RedemptionState], problem: str = "") -> None:
         """Take in what is said now, oldest first, and why nothing is sent at present."""
