@@ -282,6 +282,27 @@ async def test_what_was_sent_when_somebody_breaks_off_is_taken_up_again(tmp_path
         assert [each["status"] for each in told(out)["redemptions"]] == ["paid"]
 
 
+async def test_what_the_venue_redeems_while_a_person_is_asked_is_no_failure(tmp_path: Path) -> None:
+    async with world(tmp_path) as made:
+        wallet, won = await prepared(made, key=True)
+        ours, theirs = os.openpty()
+        try:
+            async with mining(made):
+                process = await redeem(made, won.condition_id, stdin=theirs)
+                assert process.stderr is not None
+                said = (await process.stderr.readuntil(b"$?")).decode()
+                await plant.auto_redeem(made.node, wallet, won)
+                await made.node.mine()
+                os.write(ours, b"y\n")
+                code, out, err = await result(process, said)
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert code == 0, err
+        assert "the wallet holds nothing of it any more" in out
+        assert await plant.collateral(made.node, wallet) == WON6
+
+
 @pytest.mark.parametrize(("answer", "code"), [(b"n\n", 130), (b"y\n", 0)])
 async def test_a_person_is_asked_first(tmp_path: Path, answer: bytes, code: int) -> None:
     async with world(tmp_path) as made:
