@@ -29,6 +29,8 @@ pytestmark = [
     pytest.mark.skipif(bool(absent()), reason=absent()),
     pytest.mark.procs,
     pytest.mark.live,
+    # What the parent's threads hold is none of the child's business: see redeem_child.
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
 ]
 LIMIT_S = 40.0
 SEND = "eth_sendRawTransaction"

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from common.runtime.config import Config
 from common.runtime.credentials import Secret
 from common.runtime.paths import Paths
 from common.store.redemption_journal import RedemptionJournal
+from common.venue import fetch
 from common.venue.clob.order_request import Account
 from common.venue.redeeming.candidates import Due
 from common.venue.redeeming.opening import open_desk
@@ -106,6 +108,8 @@ def work(
     step: str,
 ) -> None:
     """Take turns, telling every new text and the states, until told to end or killed."""
+    # A fork has none of its parent's threads, and their pool would wait for them for ever.
+    fetch._THREADS = ThreadPoolExecutor(max_workers=24)
     _arm(step)
     asyncio.run(_work(pipe, raw_config, Path(folder), kind, wallet, private, due))
 
