@@ -106,7 +106,7 @@ def decoded(record: Record) -> Envelope:
 
 async def test_a_full_disk_degrades_the_recorder_and_it_recovers_by_itself() -> None:
     async with stage() as on, asyncio.timeout(50):
-        limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))"
+        limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, resource.RLIM_INFINITY))"
         recorder = start_recorder(on, f"{NO_RESERVE}\n{limit}")
         await status(on)
         for number in range(60):
