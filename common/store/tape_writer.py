@@ -29,8 +29,7 @@ SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_NS = 3600 * SECOND
 RESERVE_BYTES = 256 * 1024 * 1024
 """Recording stops while less than this is free: the rest of the disk belongs to the journal."""
-RETRY_NS = 13 * SECOND // 10
-"""Not a second: everything is published anew each second, and a nearly full disk would only meet that."""
+RETRY_NS = SECOND
 
 _encoder = msgspec.msgpack.Encoder()
 
