@@ -106,7 +106,9 @@ def decoded(record: Record) -> Envelope:
 
 async def test_a_full_disk_degrades_the_recorder_and_it_recovers_by_itself() -> None:
     async with stage() as on, asyncio.timeout(50):
-        limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, resource.RLIM_INFINITY))"
+        limit = (
+            "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))"
+        )
         recorder = start_recorder(on, f"{NO_RESERVE}\n{limit}")
         await status(on)
         for number in range(60):
@@ -114,7 +116,7 @@ async def test_a_full_disk_degrades_the_recorder_and_it_recovers_by_itself() -> 
         report = await counted(on, "dropped", 1)
         assert recorder.poll() is None
         before = report.counters["records"]
-        # Each segment of this disk takes more than a second of everything before it is full again.
+        # Larger than what is published at once each second: a smaller one would never take a whole flush again.
         report = await counted(on, "records", before + 1)
         assert report.counters["segments"] >= 2
         log = (on.run_dir / "recorder.log").read_text()
