@@ -8,6 +8,7 @@ from common.core.redemption.claims import Ledger
 from common.messages import Alert
 from common.sim.evm import plant
 from common.sim.evm.node import absent
+from common.sim.evm.rpc_faults import HoldSends
 from common.sim.trading.contracts import (
     ADAPTER,
     CONDITIONAL_TOKENS,
@@ -105,4 +106,55 @@ async def test_a_batch_of_ten_of_both_ledgers_is_one_transaction(tmp_path: Path)
         assert [len(each.claims) for each in desk.attempts] == [10, 2]
         # Whoever comes first gets what somebody left in the adapter; it is told apart.
         assert sum(state.surplus_usd6 for state in final(desk).values()) == 7
+        desk.journal.close()
+
+
+async def test_a_used_nonce_that_is_called_free_stops_before_anything_is_signed(
+    tmp_path: Path,
+) -> None:
+    """Endpoints that are behind, or a chain that forgot a final block."""
+    async with world(tmp_path) as made:
+        wallet = await made.wallet("eoa")
+        won = await made.condition("v1", 1, wallet, 5_000_000, 0)
+        await plant.resolve(made.node, won, 1, 0)
+        await made.node.mine(3)
+        before = await made.node.rpc("evm_snapshot")
+        desk = made.desk("eoa", wallet, [], relayed=False)
+        await turns_until(made, desk, due_of(won), lambda each: len(final(each)) == 1)
+        await made.node.rpc("evm_revert", before)
+        await turns_until(made, desk, due_of(won), lambda each: "endpoints are behind" in each.problem)
+        assert len(desk.attempts) == 1
+        desk.journal.close()
+
+
+async def test_an_open_try_of_another_route_is_left_to_that_route(tmp_path: Path) -> None:
+    async with world(tmp_path) as made:
+        wallet = await made.wallet("safe")
+        won = await made.condition("v1", 1, wallet, 5_000_000, 0)
+        await plant.resolve(made.node, won, 1, 0)
+        made.endpoint.set_faults(HoldSends(method="eth_sendRawTransaction"))
+        desk = made.desk("safe", wallet, [], relayed=False)
+        await turns_until(made, desk, due_of(won), lambda each: bool(each.attempts))
+        desk.journal.close()
+        other = made.desk("safe", wallet, [], relayed=True)
+        await turns_until(made, other, due_of(won), lambda each: "set redeem.route" in each.problem)
+        assert [each.stage for each in other.attempts] != ["ended"]
+        other.journal.close()
+        made.endpoint.set_faults()
+        await made.endpoint.release()
+        back = made.desk("safe", wallet, [], relayed=False, route="own-gas")
+        await turns_until(made, back, due_of(won), lambda each: len(final(each)) == 1)
+        back.journal.close()
+
+
+async def test_a_transaction_dearer_than_the_users_limit_is_not_signed(tmp_path: Path) -> None:
+    async with world(tmp_path) as made:
+        wallet = await made.wallet("eoa")
+        won = await made.condition("v1", 1, wallet, 5_000_000, 0)
+        await plant.resolve(made.node, won, 1, 0)
+        desk = made.desk("eoa", wallet, [], relayed=False, max_pol_per_transaction="0.000001")
+        await turns_until(
+            made, desk, due_of(won), lambda each: "redeem.max_pol_per_transaction" in each.problem
+        )
+        assert not desk.attempts
         desk.journal.close()

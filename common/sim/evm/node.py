@@ -30,7 +30,7 @@ _PR_SET_PDEATHSIG = 1
 
 def absent() -> str:
     """Why there is no EVM node here, with what to do; empty when there is one."""
-    if BINARY.is_file() and os.access(BINARY, os.X_OK):
+    if BINARY.is_file() and os.access(BINARY, os.X_OK) and (MODULES / "@gnosis.pm").is_dir():
         return ""
     return f"there is no EVM node at {BINARY}: run bin/setup with npm on PATH (Linux x86_64)"
 
