@@ -116,7 +116,7 @@ async def test_a_full_disk_degrades_the_recorder_and_it_recovers_by_itself() -> 
         report = await counted(on, "dropped", 1)
         assert recorder.poll() is None
         before = report.counters["records"]
-        # Larger than what is published at once each second: a smaller one would never take a whole flush again.
+        # Larger than what is published at once each second: a smaller one may never take a flush again.
         report = await counted(on, "records", before + 1)
         assert report.counters["segments"] >= 2
         log = (on.run_dir / "recorder.log").read_text()
