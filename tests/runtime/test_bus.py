@@ -364,8 +364,12 @@ async def subscribed(subscriber: Subscriber, *peers: Peer) -> None:
     """Until a message of each comes by itself; then nothing is left unread."""
     for number, one in enumerate(peers):
         async with pulse(lambda one=one: one.publisher.publish("posture.a", posture(1), keep=True)):
+            # A snapshot says nothing of the subscription, which may be effective only later.
             await receive_until(
-                subscriber, lambda heard, one=one: any(e.source == one.publisher.role for e in heard)
+                subscriber,
+                lambda _heard, one=one: any(
+                    count.source == one.publisher.role for count in subscriber.counts()
+                ),
             )
         one.publisher.publish("posture.z", posture(number), keep=True)
         await receive_until(subscriber, lambda heard: any(e.topic == "posture.z" for e in heard))
