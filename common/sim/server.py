@@ -21,6 +21,7 @@ from common.sim.faults import FaultBoard, FaultFile, read_faults
 from common.sim.market.auth_rest import AuthRest
 from common.sim.market.gamma_dialect import series_id
 from common.sim.market.market_channel import MarketChannel
+from common.sim.market.price_history import PriceHistory
 from common.sim.market.rest import Rest, edge
 from common.sim.oracle.chainlink_channel import ChainlinkChannel
 from common.sim.oracle.chainlink_rest import ChainlinkRest
@@ -63,6 +64,7 @@ class Venue:
         delays = script.route_delays_ms
         self.rtds = RtdsChannel(self.board, now_ns, queue_limit, delays.get("rtds", 0))
         self.market = MarketChannel(self.world, self.board, queue_limit)
+        self.history = PriceHistory()
         self.polybolt = PolyboltChannel(
             self.board, now_ns, queue_limit, self.api_keys, delays.get("polybolt", 0)
         )
@@ -151,6 +153,7 @@ class Venue:
             else:
                 self.trading.market_changed(change)
                 self.market.publish(change)
+                self.history.note(change)
 
     def state(self) -> dict[str, Any]:
         """What ``GET /control/state`` tells."""
@@ -206,6 +209,7 @@ class Venue:
                 web.get("/control/state", self._get_state),
                 web.get("/control/faults", self._get_faults),
                 web.post("/control/faults", self._post_faults),
+                *self.history.routes(),
                 *rest.routes(),
             ]
         )

@@ -100,9 +100,14 @@ def read(directory: Path, on_tear: Callable[[Tear], None] | None = None) -> Iter
     """
     for tape in tapes(directory):
         for number in segments(tape):
-            tear = yield from _read_segment(tape, number)
-            if tear is not None and on_tear is not None:
-                on_tear(tear)
+            yield from read_segment(tape, number, on_tear)
+
+
+def read_segment(tape: Path, number: int, on_tear: Callable[[Tear], None] | None = None) -> Iterator[Record]:
+    """Every readable record of one segment, up to its tear, which is reported to ``on_tear``."""
+    tear = yield from _read_segment(tape, number)
+    if tear is not None and on_tear is not None:
+        on_tear(tear)
 
 
 def tapes(directory: Path) -> list[Path]:

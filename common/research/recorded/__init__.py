@@ -1,0 +1,1 @@
+"""Recordings that other people published, each in its own layout, told apart by their columns."""
