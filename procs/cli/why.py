@@ -1,5 +1,7 @@
 """``laggard why``: every condition of the latest decisions, with value and threshold. Changes nothing."""
 
+from pathlib import Path
+
 import click
 import msgspec
 from rich.console import Console
@@ -13,9 +15,21 @@ from procs.cli.show import add_row, console, print_json, table
 
 @click.command()
 @click.argument("window", required=False)
+@click.option("--summary", is_flag=True, help="Every recorded window: what refused it, and what that cost.")
+@click.option("--state", "state_dir", type=click.Path(path_type=Path), help="With --summary: whose tape.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def why(window: str | None, as_json: bool) -> int:
-    """Show why there is or is no trade in WINDOW (btc-updown-15m-1791241200), or in all current ones."""
+def why(window: str | None, summary: bool, state_dir: Path | None, as_json: bool) -> int:
+    """Show why there is or is no trade in WINDOW (btc-updown-15m-1791241200), or in all current ones.
+
+    With --summary the argument is a TAPE instead; without one it is the tape of this bot's recorder. Exits 1
+    when there is a window that was never judged.
+    """
+    if summary:
+        from procs.cli.why_summary import summarise
+
+        return summarise(Path(window) if window else state_dir, as_json)
+    if state_dir is not None:
+        raise click.UsageError("--state goes with --summary")
     answer = ask_one(find_place().run_dir, "strategist", Why(window))
     if not isinstance(answer, WhyReport):
         raise NoAnswer(f"the strategist answered {type(answer).__name__}; update all processes")

@@ -1,0 +1,91 @@
+"""``laggard replay`` and ``laggard why --summary`` on a tape made beforehand."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from procs.cli.main import laggard, run
+from taped_conversation import LATER, WINDOW, records, write_tape
+
+
+@pytest.fixture
+def tape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    config = tmp_path / "config.toml"
+    config.write_text("")
+    monkeypatch.setenv("LAGGARD_CONFIG", str(config))
+    return write_tape(tmp_path / "tapes" / "bus")
+
+
+def test_it_prints_the_digest_of_the_log_it_wrote(
+    tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "decisions.jsonl"
+    assert run(laggard, ["replay", str(tape), "--out", str(out), "--check", "--speed", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert out.read_bytes().count(b"\n") == told["decisions"] + 1
+    assert (told["orders"], told["tears"]) == (1, [])
+    assert told["check"]["agreed"] == told["check"]["live"] == told["verdicts"] > 0
+    assert told["events_per_s"] > 0
+    assert told["speed"]["step_per_s"] > 0
+    assert run(laggard, ["replay", str(tape), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sha256"] == told["sha256"]
+
+
+def test_another_configuration_decides_otherwise(
+    tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text('[strategy]\nmax_price = "0.30"\n')
+    assert run(laggard, ["replay", str(tape), "--config", str(other), "--check"]) == 1
+    said = capsys.readouterr().out
+    assert "verdicts published then" in said
+    assert "published [" in said
+    assert WINDOW in said
+
+
+def test_a_tape_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(laggard, ["replay", str(tmp_path / "none")]) == 69
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "there is no tape in" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_the_summary_says_what_refused_every_window_and_what_that_cost(
+    tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(laggard, ["why", "--summary", "--state", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["without_verdict"] == []
+    (ask,) = [gate for gate in told["gates"] if gate["gate"] == "ask"]
+    assert (ask["windows"], ask["alone"], ask["judged"]) == (1, 1, 1)
+    assert ask["net_usd6"] == told["windows"][1]["net_usd6"] > 0
+    assert run(laggard, ["why", "--summary", str(tape)]) == 0
+    shown = capsys.readouterr().out
+    assert f"{LATER}  up" in shown
+    assert "0 without a verdict" in shown
+
+
+def test_by_default_it_is_the_tape_of_the_own_state_directory(
+    tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAGGARD_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr("procs.cli.why_summary.supervisor_pid", lambda _stack: None)
+    assert run(laggard, ["why", "--summary"]) == 0
+    assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_a_window_nobody_judged_fails(tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unjudged = [one for one in records() if one.topic != f"verdict.{LATER}"]
+    assert run(laggard, ["why", "--summary", str(write_tape(tmp_path / "other", unjudged))]) == 1
+    assert f"never judged: {LATER}" in capsys.readouterr().out
+
+
+def test_a_state_directory_without_a_summary_is_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(laggard, ["why", "--state", str(tmp_path)]) == 2
+    assert "--summary" in capsys.readouterr().err
