@@ -9,9 +9,10 @@ from typing import Literal
 
 import msgspec
 
-SCHEMA = 2
+SCHEMA = 3
 
 Outcome = Literal["up", "down"]
+Side = Literal["buy", "sell"]
 SeriesKind = Literal["spot", "twap30", "twap60", "binance", "coinbase", "kraken"]
 """``spot`` and the TWAPs are Chainlink's; every exchange is a family of its own."""
 RouteName = Literal["chainlink", "polybolt", "rtds", "exchange"]
@@ -257,6 +258,10 @@ class OrderState(Body, frozen=True, tag="order"):
     basis: Basis = "settlement"
     unknown: str = ""
     """Why its fate is not known, while it is not; empty when it is, or is awaited in the ordinary way."""
+    side: Side = "buy"
+    """Of a sale ``limit4`` is the lowest price, ``cost_usd6`` what it brought before the fee, the stake 0."""
+    size6: int = 0
+    """The shares a sale offers; 0 of a buy, which spends its stake."""
 
 
 class Fill(Body, frozen=True, tag="fill"):
@@ -275,6 +280,10 @@ class Fill(Body, frozen=True, tag="fill"):
     at_ns: int
     status: TradeStatus = "confirmed"
     """A failed trade was booked and unbooked: its shares never came."""
+    side: Side = "buy"
+    """Of a sale ``cost_usd6`` is what it brought before the fee."""
+    released_usd6: int = 0
+    """What the shares of a sale had cost on average, rounded up; 0 of a buy."""
 
 
 class PositionState(Body, frozen=True, tag="position"):
@@ -300,6 +309,10 @@ class PositionState(Body, frozen=True, tag="position"):
     numerator: int = 0
     """Of a split this side's share of a dollar is ``numerator / denominator``; 0 of every other outcome."""
     denominator: int = 0
+    sold6: int = 0
+    """Shares that were sold again; ``size6`` and ``cost_usd6`` are what is left, ``fee_usd6`` is all fees."""
+    realized_usd6: int = 0
+    """What sales brought beyond what their shares cost, before fees; part of ``pnl_usd6`` once settled."""
 
 
 class PostureState(Body, frozen=True, tag="posture"):
@@ -394,6 +407,20 @@ class Alert(Body, frozen=True, tag="alert"):
     text: str
 
 
+class Canary(Body, frozen=True, tag="canary"):
+    """A mark each feed sends the way of its data; who hears it passes it on and publishes it too.
+
+    It changes nothing. Topic ``canary.<feed>``; also a command to the executor, which always refuses it.
+    """
+
+    feed: str
+    """Role of the process it began in."""
+    number: int
+    """1, 2, 3 … per start of the feed."""
+    boot: str
+    """The start of the feed."""
+
+
 class Status(Body, frozen=True, tag="status?"):
     """Command: report yourself."""
 
@@ -420,6 +447,19 @@ class SetPosture(Body, frozen=True, tag="set-posture"):
     posture: Posture
     reason: str
     who: str
+
+
+class CancelAll(Body, frozen=True, tag="cancel-all"):
+    """Command to the executor: take back each order that rests or whose fate is open; harmless repeated."""
+
+    who: str
+
+
+class Flatten(Body, frozen=True, tag="flatten"):
+    """Command to the executor: no new orders, take back what rests, sell what is held and can be sold."""
+
+    who: str
+    reason: str = ""
 
 
 class ReadAccount(Body, frozen=True, tag="account?"):
@@ -662,6 +702,7 @@ Published = (
     | RedemptionState
     | Heartbeat
     | Alert
+    | Canary
 )
 Command = (
     Status
@@ -669,6 +710,8 @@ Command = (
     | Why
     | FollowWindows
     | SetPosture
+    | CancelAll
+    | Flatten
     | ReadAccount
     | ReadOracles
     | ProveBook
@@ -678,6 +721,7 @@ Command = (
     | ReadRedemptions
     | PlanRedemption
     | Submit
+    | Canary
 )
 Answer = (
     StatusReport

@@ -19,7 +19,10 @@ from common.core.order_outcome import CHECKS_HOLD
 from common.errors import CallRefused, CallTimedOut, InvariantBroken
 from common.messages import (
     BookState,
+    Canary,
+    CancelAll,
     Envelope,
+    Flatten,
     FollowWindows,
     ReadAccount,
     ReadChecks,
@@ -28,13 +31,17 @@ from common.messages import (
     Submit,
 )
 from common.runtime.calls import call
+from common.runtime.canary_way import end_way
 from common.runtime.shell import Process, run
 from common.store.journal import Journal, open_journal
 from common.units import MILLISECOND, SECOND
+from common.venue.checks import sale_trouble
 from common.venue.desk import Desk
 from common.venue.intake import Intake
+from common.venue.postures import set_posture
 from common.venue.recovery import MARKER, leave_marker, read_marker, recover
 from common.venue.redemption_news import hear_redeemer
+from common.venue.retreat import Retreat
 from procs.live_account import LiveAccount, make_account
 
 ROLE = "executor"
@@ -89,7 +96,11 @@ async def executor(process: Process) -> None:
     intake = Intake(desk)
     process.responder.on(Submit, intake.submit)
     process.keep_warm(intake.rehearse)
-    process.responder.on(SetPosture, desk.set_posture)
+    process.responder.on(Canary, partial(end_way, process))
+    process.responder.on(SetPosture, partial(set_posture, desk))
+    retreat = Retreat(desk, intake, lambda: "" if live is None else sale_trouble(live.report.results))
+    process.responder.on(CancelAll, retreat.cancel_all)
+    process.responder.on(Flatten, retreat.flatten)
     process.responder.on(ReadAccount, desk.read_account)
     if live is not None:
         process.responder.on(ReadChecks, live.read_checks)

@@ -19,6 +19,7 @@ from common.core.order_events import (
     VenueAnswer,
 )
 from common.core.order_outcome import CHECKS_HOLD
+from common.core.order_sale import Sale
 from common.core.order_state import (
     Order,
 )
@@ -69,6 +70,9 @@ class Away:
     mode: str = "live"
 
     def prepare(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
+        return Refuse("not-connected", self.why)
+
+    def prepare_sale(self, sale: Sale, market: MarketState) -> Prepared | Refuse:
         return Refuse("not-connected", self.why)
 
     def rehearse(self, submit: Submit, market: MarketState) -> Prepared | Refuse:

@@ -1,10 +1,25 @@
 """The wire: plain msgpack that any reader understands, tolerant of what a newer writer adds."""
 
+import base64
+from typing import get_args
+
 import msgpack
 import msgspec
 import pytest
 
-from common.messages import SCHEMA, Envelope, Request, Status, Tick
+from common.messages import (
+    SCHEMA,
+    Answer,
+    Command,
+    Envelope,
+    Fill,
+    OrderState,
+    PositionState,
+    Published,
+    Request,
+    Status,
+    Tick,
+)
 
 ENVELOPE = Envelope(
     schema=SCHEMA,
@@ -45,3 +60,48 @@ def test_a_wrong_type_is_refused(field: str, value: object) -> None:
 def test_a_command_is_told_from_a_message_by_its_tag() -> None:
     request = Request(schema=SCHEMA, id="1", caller="cli", expires_mono_ns=1, body=Status())
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(request), type=Request) == request
+
+
+WRITTEN_BY_SCHEMA_2 = {
+    "order.w": (
+        "iqZzY2hlbWECpnNvdXJjZahleGVjdXRvcqRib290oWKjc2VxAaV0b3BpY6dvcmRlci53q3RzX2V2ZW50X25zAap0c19yZWN2"
+        "X25zAqdtb25vX25zA6VjYXVzZaCkYm9ked4AEqF0pW9yZGVyqG9yZGVyX2lkozB4MalpbnRlbnRfaWSody91cC9sYWemd2lu"
+        "ZG93oXelYXNzZXSjYnRjpXRva2VuoTGnb3V0Y29tZaJ1cKZsaW1pdDTNFeCqc3Rha2VfdXNkNs4AmJaApnN0YXR1c6ZmaWxs"
+        "ZWSmcmVhc29uoKxmaWxsZWRfc2l6ZTbOAQNmQKljb3N0X3VzZDbOAJFDgKhmZWVfdXNkNs4ABGzQqmNyZWF0ZWRfbnMEqnVw"
+        "ZGF0ZWRfbnMFpWJhc2lzqnNldHRsZW1lbnSndW5rbm93bqA="
+    ),
+    "fill.w": (
+        "iqZzY2hlbWECpnNvdXJjZahleGVjdXRvcqRib290oWKjc2VxAqV0b3BpY6ZmaWxsLnerdHNfZXZlbnRfbnMBqnRzX3JlY3Zf"
+        "bnMCp21vbm9fbnMDpWNhdXNloKRib2R5jaF0pGZpbGyodHJhZGVfaWShdKhvcmRlcl9pZKMweDGmd2luZG93oXelYXNzZXSj"
+        "YnRjpXRva2VuoTGnb3V0Y29tZaJ1cKZwcmljZTTNFeClc2l6ZTbOAQNmQKljb3N0X3VzZDbOAJFDgKhmZWVfdXNkNs4ABGzQ"
+        "pWF0X25zBqZzdGF0dXOpY29uZmlybWVk"
+    ),
+    "position.w.up": (
+        "iqZzY2hlbWECpnNvdXJjZahleGVjdXRvcqRib290oWKjc2VxA6V0b3BpY61wb3NpdGlvbi53LnVwq3RzX2V2ZW50X25zAap0"
+        "c19yZWN2X25zAqdtb25vX25zA6VjYXVzZaCkYm9ked4AEqF0qHBvc2l0aW9upndpbmRvd6F3pWFzc2V0o2J0Y6V0b2tlbqEx"
+        "p291dGNvbWWidXClc2l6ZTbOAQNmQKljb3N0X3VzZDbOAJFDgKhmZWVfdXNkNs4ABGzQpmVuZF9ucwenc2V0dGxlZMKob2Zm"
+        "aWNpYWzAq3BheW91dF91c2Q2AKhwbmxfdXNkNgClYmFzaXOqc2V0dGxlbWVudKhyZWRlZW1lZKCsY29uZGl0aW9uX2lkoKlu"
+        "dW1lcmF0b3IAq2Rlbm9taW5hdG9yAA=="
+    ),
+}
+"""An order, its fill and its position, before anything could be sold; base64 by topic."""
+
+
+def test_what_schema_2_wrote_is_still_read() -> None:
+    read = [
+        msgspec.msgpack.decode(base64.b64decode(text), type=Envelope) for text in WRITTEN_BY_SCHEMA_2.values()
+    ]
+    assert [(one.schema, one.topic) for one in read] == [(2, topic) for topic in WRITTEN_BY_SCHEMA_2]
+    order, fill, position = (one.body for one in read)
+    assert isinstance(order, OrderState)
+    assert (order.side, order.size6, order.stake_usd6, order.status) == ("buy", 0, 10_000_000, "filled")
+    assert isinstance(fill, Fill)
+    assert (fill.side, fill.released_usd6, fill.cost_usd6) == ("buy", 0, 9_520_000)
+    assert isinstance(position, PositionState)
+    assert (position.sold6, position.realized_usd6, position.size6) == (0, 0, 17_000_000)
+
+
+def test_the_schema_counts_the_kinds_of_messages() -> None:
+    """A new kind is one an older process cannot read: whoever adds one raises SCHEMA and writes it here."""
+    kinds = {kind.__struct_config__.tag for union in (Published, Command, Answer) for kind in get_args(union)}
+    assert (SCHEMA, len(kinds)) == (3, 44)

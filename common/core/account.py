@@ -35,10 +35,13 @@ def day_pnl_usd6(settlements: Iterable[Settlement], day: str) -> int:
 
 
 def loss_streak(settlements: Iterable[Settlement]) -> int:
-    """How many positions in a row, up to the newest, lost money; one whose trades all failed is none."""
+    """How many positions in a row, up to the newest, lost money; one whose trades all failed is none.
+
+    One that was sold before it was settled counts as any other.
+    """
     streak = 0
     for one in settlements:
-        if not one.position.size6:
+        if not one.position.size6 and not one.position.sold6:
             continue
         streak = streak + 1 if one.position.pnl_usd6 < 0 else 0
     return streak
@@ -63,7 +66,7 @@ def account_state(books: Books, mode: str, wall_ns: int, *, duplicate_orders: in
         mode=mode,
         cash_usd6=cash_usd6(books),
         open_cost_usd6=sum(held.cost_usd6 + held.fee_usd6 for held in positions if not held.settled),
-        realized_pnl_usd6=sum(held.pnl_usd6 for held in positions if held.settled),
+        realized_pnl_usd6=sum(held.pnl_usd6 if held.settled else held.realized_usd6 for held in positions),
         day=day,
         day_pnl_usd6=day_pnl_usd6(books.settlements, day),
         fees_usd6=sum(fill.fee_usd6 for fill in books.fills if fill.status != "failed"),
@@ -98,23 +101,31 @@ def ledger_difference(books: Books) -> tuple[int, str]:
 def broken_sums(books: Books) -> str:
     """The first order, position or entry that does not add up, as a sentence; empty when all do."""
     by_order: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    by_position: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    by_position: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
     for fill in books.fills:
         if fill.status == "failed":
             continue
-        for sums in (by_order[fill.order_id], by_position[fill.window, fill.outcome]):
-            sums[0] += fill.size6
-            sums[1] += fill.cost_usd6
-            sums[2] += fill.fee_usd6
+        size6, cost, fee = fill.size6, fill.cost_usd6, fill.fee_usd6
+        _add(by_order[fill.order_id], size6, cost, fee)
+        changes = (size6, cost, fee, 0, 0)
+        if fill.side == "sell":
+            changes = (-size6, -fill.released_usd6, fee, size6, cost - fill.released_usd6)
+        _add(by_position[fill.window, fill.outcome], *changes)
     for order in books.orders.values():
         state = order.state
         if by_order.pop(state.order_id, [0, 0, 0]) != [state.filled_size6, state.cost_usd6, state.fee_usd6]:
             return f"order {state.order_id} is not the sum of its fills"
     for key, held in books.positions.items():
-        if by_position.pop(key, [0, 0, 0]) != [held.size6, held.cost_usd6, held.fee_usd6]:
+        has = [held.size6, held.cost_usd6, held.fee_usd6, held.sold6, held.realized_usd6]
+        if by_position.pop(key, [0, 0, 0, 0, 0]) != has:
             return f"the position {held.outcome} in {held.window} is not the sum of its fills"
     for order_id in by_order:
         return f"there are fills of {order_id}, but no such order"
     for window, outcome in by_position:
         return f"there are fills of {outcome} in {window}, but no such position"
     return ledger_difference(books)[1]
+
+
+def _add(sums: list[int], *amounts: int) -> None:
+    for place, amount in enumerate(amounts):
+        sums[place] += amount

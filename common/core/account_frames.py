@@ -165,7 +165,7 @@ def _is_whole(raw: Mapping[str, Any], matched6: int | None) -> bool | None:
 
 
 def _as_taker(raw: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Price, size and cost of our buy: maker by maker where they add up to the trade, else by its price."""
+    """Price, size and cost of our trade: maker by maker where they add up to it, else by its own price."""
     size6, price = _filled6(raw.get("size")), _price(raw.get("price"))
     parts = list(_parts(raw))
     if sum(part6 for _, part6 in parts) != size6:
@@ -194,7 +194,7 @@ def _makers(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _cost_usd6(price: Decimal, size6: int) -> int:
-    """What the exchange takes for so many shares: cut to 1e-6 $, as every recorded chain fill shows."""
+    """What so many shares cost or bring at the exchange: cut to 1e-6 $, as every recorded fill shows."""
     return int(_EXACT.multiply(price, size6).to_integral_value(ROUND_FLOOR))
 
 

@@ -20,6 +20,8 @@ from common.core.order_state import (
 from common.messages import Alert, PostureState
 
 OWN_NAME = "executor"
+VENUE_HOLD = "venue"
+"""While the venue told us to wait."""
 
 
 def shown_posture(state: State) -> PostureState:

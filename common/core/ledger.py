@@ -19,7 +19,7 @@ from common.core.portfolio import worth_usd6
 from common.errors import InvariantBroken
 from common.messages import Fill, Outcome, PositionState
 
-EntryKind = Literal["opening", "bought", "unbooked", "settled", "redeemed", "found"]
+EntryKind = Literal["opening", "bought", "sold", "unbooked", "settled", "redeemed", "found"]
 Origin = tuple[EntryKind, str]
 """What an entry says it comes from: its kind and its evidence."""
 
@@ -116,9 +116,25 @@ def bought(number: int, fill: Fill) -> Entry:
     return Entry(number, fill.at_ns, "bought", lines, evidence=fill.trade_id, memo=fill.order_id)
 
 
+def sold(number: int, fill: Fill) -> Entry:
+    """A sale: what its shares had cost leaves the position, what it brought beyond that is a result."""
+    lines = (
+        Line(CASH, fill.cost_usd6 - fill.fee_usd6),
+        Line(FEES, fill.fee_usd6),
+        Line(position_account(fill.window, fill.outcome), -fill.released_usd6),
+        Line(PNL, fill.released_usd6 - fill.cost_usd6),
+    )
+    return Entry(number, fill.at_ns, "sold", lines, evidence=fill.trade_id, memo=fill.order_id)
+
+
+def traded(number: int, fill: Fill) -> Entry:
+    """A fill of either side."""
+    return sold(number, fill) if fill.side == "sell" else bought(number, fill)
+
+
 def unbooked(number: int, at_ns: int, fill: Fill) -> Entry:
     """A fill that failed on the chain: everything it changed is taken back."""
-    lines = tuple(Line(line.account, -line.amount_usd6) for line in bought(number, fill).lines)
+    lines = tuple(Line(line.account, -line.amount_usd6) for line in traded(number, fill).lines)
     return Entry(number, at_ns, "unbooked", lines, evidence=fill.trade_id, memo=fill.order_id)
 
 
@@ -215,14 +231,17 @@ def _facts(
     due: defaultdict[str, int] = defaultdict(int)
     for fill in fills:
         account = position_account(fill.window, fill.outcome)
-        spent = fill.cost_usd6 + fill.fee_usd6
-        paid = {account: fill.cost_usd6, FEES: fill.fee_usd6, CASH: -spent}
-        expected["bought", fill.trade_id] = paid
+        sells, fee = fill.side == "sell", fill.fee_usd6
+        size6, cost = (-fill.size6, -fill.released_usd6) if sells else (fill.size6, fill.cost_usd6)
+        paid = {account: cost, FEES: fee, CASH: -cost - fee}
+        if sells:
+            paid |= {CASH: fill.cost_usd6 - fee, PNL: -cost - fill.cost_usd6}
+        expected["sold" if sells else "bought", fill.trade_id] = paid
         if fill.status == "failed":
             expected["unbooked", fill.trade_id] = {name: -amount for name, amount in paid.items()}
             continue
-        shares[account] += fill.size6
-        costs[account] += fill.cost_usd6
+        shares[account] += size6
+        costs[account] += cost
     for position in settlements:
         account = position_account(position.window, position.outcome)
         payout, cost = worth_usd6(position, shares[account]), costs[account]

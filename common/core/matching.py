@@ -1,4 +1,4 @@
-"""Paper matching: what a fill-and-kill buy with a price cap takes from a resting book.
+"""Paper matching: what a fill-and-kill order with a price limit takes from a resting book.
 
 Pure arithmetic on a book as it stood, always rounded against us. Never models delay, queues or rivals: the
 caller chooses the book (the one after the taker delay).
@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 from common.core.fees import max_fee_usd6, taker_fee_usd6
 from common.messages import FeeSchedule
-from common.units import PRICE4_ONE, Price4, Size6, cost_usd6_ceil
+from common.units import PRICE4_ONE, Price4, Size6, cost_usd6_ceil, floor_div
+
+SIZE_STEP6 = 100
+"""The venue takes four decimals of shares at tick 0.01."""
 
 
 class Taken(NamedTuple):
-    """What was bought from one level; the cost is without the fee."""
+    """What was bought from one level, or sold to it; cost or proceeds are without the fee."""
 
     price4: int
     size6: int
@@ -36,7 +39,7 @@ def walk(
     fee: FeeSchedule | None,
     *,
     min_order_usd6: int = 1_000_000,
-    size_step6: int = 100,
+    size_step6: int = SIZE_STEP6,
 ) -> Walk:
     """Buy from ``asks`` (price 1e-4 $, size 1e-6 shares; any order) for at most ``stake_usd6`` before fee.
 
@@ -59,6 +62,31 @@ def walk(
         left -= cost
         fills.append(Taken(price4, size6, cost, taker_fee_usd6(size6, price4, fee)))
     return Walk(tuple(fills), left)
+
+
+def walk_down(
+    bids: Sequence[tuple[int, int]],
+    limit4: int,
+    size6: int,
+    fee: FeeSchedule | None,
+    *,
+    size_step6: int = SIZE_STEP6,
+) -> tuple[Taken, ...]:
+    """Sell at most ``size6`` shares to ``bids`` (any order), best first, each level one fill at its price.
+
+    Never below ``limit4``, never more than a level shows, proceeds rounded down; the fee comes out of them.
+    """
+    fills: list[Taken] = []
+    for price4, shown6 in sorted(bids, reverse=True):
+        if price4 < limit4:
+            break
+        sold6 = min(size6, shown6) // size_step6 * size_step6
+        if sold6 <= 0:
+            continue
+        size6 -= sold6
+        proceeds = floor_div(price4 * sold6, PRICE4_ONE)
+        fills.append(Taken(price4, sold6, proceeds, taker_fee_usd6(sold6, price4, fee)))
+    return tuple(fills)
 
 
 @lru_cache(maxsize=256)

@@ -106,8 +106,13 @@ def is_owed(position: PositionState) -> bool:
 
 
 def spent_usd6(fill: Fill) -> int:
-    """What a fill takes out of the wallet."""
-    return fill.cost_usd6 + fill.fee_usd6
+    """What a fill takes out of the wallet; less than nothing for a sale."""
+    return fill.fee_usd6 - fill.cost_usd6 if fill.side == "sell" else fill.cost_usd6 + fill.fee_usd6
+
+
+def gained6(fill: Fill) -> int:
+    """The shares a fill brings into the wallet; less than nothing for a sale."""
+    return -fill.size6 if fill.side == "sell" else fill.size6
 
 
 def _pair(clues: Iterable[Clue], rest: int) -> tuple[Clue, ...]:
@@ -164,13 +169,14 @@ def _payout(position: PositionState, gone6: int) -> Clue:
 
 def _fill_clues(fill: Fill, redeemed: PositionState | None) -> Iterator[Clue]:
     name, spent = f"trade {fill.trade_id}", spent_usd6(fill)
-    left6, net = fill.size6, spent
+    left6, net = gained6(fill), spent
     if redeemed is not None:
-        # Shares that were redeemed have become money.
-        left6, net = 0, spent - worth_usd6(redeemed, fill.size6)
+        # Shares that were redeemed have become money; those that were not there for it would have.
+        worth = worth_usd6(redeemed, fill.size6)
+        left6, net = 0, spent + worth if fill.side == "sell" else spent - worth
     if fill.status in UNMINED:
         text = f"{name} is on the chain already and its news is not here yet"
-        yield Clue(text, -spent, fill.token, fill.size6, fill.trade_id, cure=_LATER)
+        yield Clue(text, -spent, fill.token, gained6(fill), fill.trade_id, cure=_LATER)
         return
     if fill.status == "failed":
         yield Clue(f"{name} was taken for failed and happened", -net, fill.token, left6, fill.trade_id)
@@ -195,7 +201,7 @@ def _mined_together(books: Books) -> Iterator[Clue]:
                 text=f"trades {names} are on the chain already and their news is not here yet",
                 usd6=-sum(spent_usd6(fill) for fill in fills),
                 token=token,
-                shares6=sum(fill.size6 for fill in fills),
+                shares6=sum(gained6(fill) for fill in fills),
                 fact=names,
                 cure=_LATER,
             )

@@ -11,7 +11,7 @@ import msgspec
 
 from common.core.account import cash_usd6, ledger_difference
 from common.core.ledger import CASH, Payment
-from common.core.money_clues import UNMINED, Clue, explain, is_owed, spent_usd6, token_clues
+from common.core.money_clues import UNMINED, Clue, explain, gained6, is_owed, spent_usd6, token_clues
 from common.core.order_state import (
     Books,
 )
@@ -26,6 +26,7 @@ PAYMENTS_SHOWN = 20
 
 Sums = dict[str, dict[str, int]]
 """By order or position, then by what is summed."""
+_OF_A_POSITION = ("shares", "cost", "fee", "sold shares", "result of sales")
 
 
 class WalletFacts(msgspec.Struct, frozen=True):
@@ -106,16 +107,18 @@ def _order_lines(books: Books) -> Iterator[ProofLine]:
 
 def _position_lines(books: Books) -> Iterator[ProofLine]:
     fills = [(f"{fill.window} {fill.outcome}", fill) for fill in books.fills]
-    expected = _summed(fills)
+    expected = _held(fills)
     booked: Sums = {}
     for held in books.positions.values():
         name = f"{held.window} {held.outcome}"
         booked[name] = {"shares": held.size6, "cost": held.cost_usd6, "fee": held.fee_usd6}
         booked[name] |= {"payout": held.payout_usd6, "profit": held.pnl_usd6}
+        booked[name] |= {"sold shares": held.sold6, "result of sales": held.realized_usd6}
         if held.settled:
-            sums = expected.setdefault(name, {"shares": 0, "cost": 0, "fee": 0})
+            sums = expected.setdefault(name, dict.fromkeys(_OF_A_POSITION, 0))
             payout = worth_usd6(held, sums["shares"])
-            sums |= {"payout": payout, "profit": payout - sums["cost"] - sums["fee"]}
+            profit = payout + sums["result of sales"] - sums["cost"] - sums["fee"]
+            sums |= {"payout": payout, "profit": profit}
     yield from _compared("position", expected, booked, fills)
 
 
@@ -128,6 +131,24 @@ def _summed(fills: list[tuple[str, Fill]]) -> Sums:
             own["shares"] += fill.size6
             own["cost"] += fill.cost_usd6
             own["fee"] += fill.fee_usd6
+    return sums
+
+
+def _held(fills: list[tuple[str, Fill]]) -> Sums:
+    """What the fills leave of each position: a sale takes shares out, and what they had cost."""
+    sums: Sums = {}
+    for key, fill in fills:
+        own = sums.setdefault(key, dict.fromkeys(_OF_A_POSITION, 0))
+        if fill.status == "failed":
+            continue
+        own["shares"] += gained6(fill)
+        own["fee"] += fill.fee_usd6
+        if fill.side == "buy":
+            own["cost"] += fill.cost_usd6
+            continue
+        own["cost"] -= fill.released_usd6
+        own["sold shares"] += fill.size6
+        own["result of sales"] += fill.cost_usd6 - fill.released_usd6
     return sums
 
 
@@ -195,7 +216,7 @@ def _wallet_lines(books: Books, wallet: WalletFacts) -> Iterator[ProofLine]:
     waiting: defaultdict[str, int] = defaultdict(int)
     for fill in books.fills:
         if fill.status in UNMINED:
-            waiting[fill.token] += fill.size6
+            waiting[fill.token] += gained6(fill)
     shares = [
         (position, _shares_due(position, waiting[position.token]))
         for position in books.positions.values()

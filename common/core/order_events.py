@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from common.core.ledger import Payment
+from common.core.order_sale import Sale
 from common.core.venue_facts import OrderNews, OrderPhase, Reading, VenueFill, VenueTrade
 from common.messages import (
     BookState,
@@ -153,6 +154,19 @@ class PostureAsked(msgspec.Struct, frozen=True):
     request_id: str = ""
 
 
+class RecallAsked(msgspec.Struct, frozen=True):
+    """Somebody wants every order back whose fate is open."""
+
+
+class SaleSigned(msgspec.Struct, frozen=True):
+    """A planned sale is ready; ``order_id`` is what its order is called, ``wire`` what would be sent."""
+
+    sale: Sale
+    request_id: str
+    order_id: str
+    wire: bytes = b""
+
+
 class Restarted(msgspec.Struct, frozen=True):
     """The first event of every run: paper orders left working are killed, sent ones are looked for."""
 
@@ -188,6 +202,8 @@ Event = (
     | Resolved
     | Redeemed
     | PostureAsked
+    | RecallAsked
+    | SaleSigned
     | Restarted
     | SecondPassed
     | JournalFailed

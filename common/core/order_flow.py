@@ -37,15 +37,18 @@ from common.core.order_events import (
     MarketSeen,
     NewsSeen,
     PostureAsked,
+    RecallAsked,
     Redeemed,
     Resolved,
     Restarted,
+    SaleSigned,
     SecondPassed,
     Submitted,
     TradeSeen,
 )
 from common.core.order_outcome import answered, killed
 from common.core.order_refusal import refused_before_risk, refused_by_risk
+from common.core.order_retreat import recall, sale_signed
 from common.core.order_settlement import market_seen, redeemed, resolved
 from common.core.order_state import (
     Order,
@@ -107,6 +110,10 @@ def _applied(state: State, event: Event, moment: Moment) -> Result:
         case PostureAsked(posture, reason, who, request_id):
             asked = PostureState(posture=posture, reason=reason, who=who, since_ns=moment.wall_ns)
             return _posture_asked(state, asked, request_id)
+        case RecallAsked():
+            return recall(state, moment)
+        case SaleSigned():
+            return sale_signed(state, event, moment)
         case Restarted():
             return _restarted(state, moment)
         case SecondPassed():

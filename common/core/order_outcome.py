@@ -6,7 +6,7 @@ A paper fill changes order, position and ledger together, once; a live order tha
 import msgspec
 
 from common.core import ledger, order_pursuit
-from common.core.holds import halt, hold, stop_orders
+from common.core.holds import VENUE_HOLD, halt, hold, stop_orders
 from common.core.moment import Moment
 from common.core.order_effects import (
     CheckAccount,
@@ -31,15 +31,15 @@ from common.core.order_state import (
     Order,
     State,
 )
-from common.core.portfolio import apply_fill
+from common.core.order_trades import nothing_more, worse
+from common.core.portfolio import apply_fill, released_usd6
 from common.core.venue_facts import VenueFill
 from common.errors import InvariantBroken
-from common.messages import Alert, Fill, OrderStatus
+from common.messages import Alert, Fill, OrderState, OrderStatus
 from common.units import Price4, Size6, cost_usd6_ceil
 
 _SMALLEST_LOT6 = Size6(100)
 """The venue trades four decimals of shares: what is left of a stake below this many is not unfilled."""
-VENUE_HOLD = "venue"
 CHECKS_HOLD = "checks"
 
 
@@ -99,41 +99,39 @@ def _consequences(state: State, order: Order, answer: DefiniteNo, moment: Moment
 
 def _filled(state: State, order: Order, told: tuple[VenueFill, ...], moment: Moment) -> Result:
     asked = order.state
-    spent = sum(fill.cost_usd6 for fill in told)
-    fee = sum(fill.fee_usd6 for fill in told)
-    if (
-        spent > asked.stake_usd6
-        or spent + fee > order.worst_usd6
-        or any(f.price4 > asked.limit4 for f in told)
-    ):
+    if _is_beyond(order, told):
         raise InvariantBroken(
-            f"order {asked.order_id} was filled for more, or dearer, than it asked: "
+            f"order {asked.order_id} was filled for more, or {worse(asked)}, than it asked: "
             "compare it with the venue's trades"
         )
-    fills = tuple(
-        Fill(
-            trade_id=fill.trade_id,
+    books = state.books
+    positions = dict(books.positions)
+    fills: tuple[Fill, ...] = ()
+    for one in told:
+        fill = Fill(
+            trade_id=one.trade_id,
             order_id=asked.order_id,
             window=asked.window,
             asset=asked.asset,
             token=asked.token,
             outcome=asked.outcome,
-            price4=fill.price4,
-            size6=fill.size6,
-            cost_usd6=fill.cost_usd6,
-            fee_usd6=fill.fee_usd6,
+            price4=one.price4,
+            size6=one.size6,
+            cost_usd6=one.cost_usd6,
+            fee_usd6=one.fee_usd6,
             at_ns=moment.wall_ns,
         )
-        for fill in told
-    )
-    books = state.books
-    positions = dict(books.positions)
-    for fill in fills:
+        if asked.side == "sell":
+            # A position that is not there has nothing to sell: ``apply_fill`` says so.
+            held = positions.get((asked.window, asked.outcome))
+            released = released_usd6(held, one.size6) if held is not None else 0
+            fill = msgspec.structs.replace(fill, side="sell", released_usd6=released)
         positions = apply_fill(positions, fill, order.end_ns, asked.basis, order.condition_id)
+        fills = (*fills, fill)
     first = len(books.entries) + 1
-    entries = tuple(ledger.bought(first + place, fill) for place, fill in enumerate(fills))
-    whole = asked.stake_usd6 - spent < cost_usd6_ceil(Price4(asked.limit4), _SMALLEST_LOT6)
-    reason = "" if whole else "no more at or below the limit"
+    entries = tuple(ledger.traded(first + place, fill) for place, fill in enumerate(fills))
+    whole = _is_whole(asked, fills)
+    reason = "" if whole else nothing_more(asked)
     ended = _ended(order, "filled" if whole else "partial", reason, fills, moment)
     position = positions[asked.window, asked.outcome]
     books = msgspec.structs.replace(
@@ -149,6 +147,25 @@ def _filled(state: State, order: Order, told: tuple[VenueFill, ...], moment: Mom
         PublishOrder(ended.state),
         PublishPosition(position),
     ]
+
+
+def _is_beyond(order: Order, told: tuple[VenueFill, ...]) -> bool:
+    """Whether these fills are more than the order asked for, or at a worse price."""
+    asked = order.state
+    if asked.side == "sell":
+        return sum(one.size6 for one in told) > asked.size6 or any(f.price4 < asked.limit4 for f in told)
+    spent = sum(one.cost_usd6 for one in told)
+    fee = sum(one.fee_usd6 for one in told)
+    dearer = any(one.price4 > asked.limit4 for one in told)
+    return spent > asked.stake_usd6 or spent + fee > order.worst_usd6 or dearer
+
+
+def _is_whole(asked: OrderState, fills: tuple[Fill, ...]) -> bool:
+    """Whether nothing more of it could have been filled than the venue's smallest step."""
+    if asked.side == "sell":
+        return asked.size6 - sum(fill.size6 for fill in fills) < _SMALLEST_LOT6
+    left_usd6 = asked.stake_usd6 - sum(fill.cost_usd6 for fill in fills)
+    return left_usd6 < cost_usd6_ceil(Price4(asked.limit4), _SMALLEST_LOT6)
 
 
 def _ended(order: Order, status: OrderStatus, reason: str, fills: tuple[Fill, ...], moment: Moment) -> Order:

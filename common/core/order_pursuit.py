@@ -28,9 +28,9 @@ from common.core.order_state import (
     Pursuit,
     State,
 )
-from common.core.order_trades import foreign_seen, order_of, provisional, trade_seen
+from common.core.order_trades import foreign_seen, nothing_more, order_of, provisional, trade_seen
 from common.core.venue_facts import Absent, Found, OrderNews, Reading, Unread
-from common.messages import Alert, OrderStatus
+from common.messages import Alert, OrderState, OrderStatus
 from common.units import SECOND, Price4, Size6, cost_usd6_ceil, size6_text
 
 DUST6 = 10_000
@@ -183,8 +183,7 @@ def end(state: State, intent_id: str, why_nothing: str, moment: Moment) -> Resul
     status: OrderStatus = "killed"
     reason = why_nothing or "its trades failed on chain"
     if asked.filled_size6:
-        whole = asked.stake_usd6 - asked.cost_usd6 < cost_usd6_ceil(Price4(asked.limit4), Size6(DUST6))
-        status, reason = ("filled", "") if whole else ("partial", "no more at or below the limit")
+        status, reason = ("filled", "") if _is_whole(asked) else ("partial", nothing_more(asked))
     changed = msgspec.structs.replace(
         order,
         state=msgspec.structs.replace(
@@ -195,6 +194,13 @@ def end(state: State, intent_id: str, why_nothing: str, moment: Moment) -> Resul
     books = msgspec.structs.replace(state.books, orders={**state.books.orders, intent_id: changed})
     state = msgspec.structs.replace(state, books=books, pursuits=pursuits)
     return state, [CommitEnd(changed), PublishOrder(changed.state)]
+
+
+def _is_whole(order: OrderState) -> bool:
+    """Whether what is left of the stake, or of the shares to sell, is no more than rounding leaves."""
+    if order.side == "sell":
+        return order.size6 - order.filled_size6 < DUST6
+    return order.stake_usd6 - order.cost_usd6 < cost_usd6_ceil(Price4(order.limit4), Size6(DUST6))
 
 
 def _pursuit(state: State, order: Order, moment: Moment) -> Pursuit:

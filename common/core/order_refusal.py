@@ -4,6 +4,7 @@ from common.core import passport, risk
 from common.core.holds import shown_posture
 from common.core.moment import Moment
 from common.core.order_effects import Refuse
+from common.core.order_sale import STRATEGY as SALES
 from common.core.order_state import State, Tally
 from common.messages import MarketState, Outcome, Submit
 from common.units import MILLISECOND, price4_text
@@ -20,6 +21,8 @@ def refused_before_risk(
         return Refuse(
             "malformed", f"intent {submit.intent_id} does not name its window, outcome and strategy"
         )
+    if submit.strategy.startswith(f"{SALES}/"):
+        return Refuse("malformed", f"{submit.strategy} is the name of a sale, and a wish only buys")
     if submit.stake_usd6 <= 0 or submit.limit4 <= 0:
         return Refuse("malformed", "stake and limit must be more than nothing")
     if state.strategy.live and submit.basis != "settlement":

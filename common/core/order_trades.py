@@ -25,9 +25,9 @@ from common.core.order_state import (
     Order,
     State,
 )
-from common.core.portfolio import apply_fill, empty_position, take_back
+from common.core.portfolio import apply_fill, empty_position, released_usd6, take_back
 from common.core.venue_facts import VenueTrade
-from common.messages import Alert, Fill, TradeStatus
+from common.messages import Alert, Fill, OrderState, TradeStatus
 from common.units import SECOND
 
 FINAL: tuple[TradeStatus, ...] = ("confirmed", "failed")
@@ -80,6 +80,16 @@ def foreign_seen(state: State, what: str, token: str = "") -> Result:
     return state, [RaiseAlert(Alert(level="warning", code="foreign-activity", text=text))]
 
 
+def nothing_more(order: OrderState) -> str:
+    """Why an order was filled in part only."""
+    return f"no more at or {'above' if order.side == 'sell' else 'below'} the limit"
+
+
+def worse(order: OrderState) -> str:
+    """What no fill of it may be beyond its limit."""
+    return "cheaper" if order.side == "sell" else "dearer"
+
+
 def provisional(books: Books) -> list[Fill]:
     """Fills the chain has not decided."""
     return [fill for fill in books.fills if fill.status not in FINAL]
@@ -95,7 +105,8 @@ def warn_of_stuck(state: State, moment: Moment) -> Result:
         state = msgspec.structs.replace(state, warned=state.warned | {mark})
         text = (
             f"trade {fill.trade_id} in {fill.window} is {fill.status} for more than "
-            f"{STUCK_NS // SECOND} s: its shares may never come; the window is not settled before they do"
+            f"{STUCK_NS // SECOND} s: its shares may never {'go' if fill.side == 'sell' else 'come'}; "
+            "the window is not settled before they do"
         )
         effects.append(RaiseAlert(Alert(level="warning", code="trade-stuck", text=text)))
     return state, effects
@@ -139,8 +150,14 @@ def _book(state: State, order: Order, trade: VenueTrade, moment: Moment) -> Resu
     if held.settled:
         late = f"trade {trade.trade_id} came after {asked.window} was settled; it is not booked"
         return halt(state, f"{late}: run laggard prove", "trade-after-settlement", moment)
+    if asked.side == "sell":
+        if fill.size6 > held.size6:
+            why = f"trade {trade.trade_id} sells more of {asked.window} than is held; it is not booked"
+            return halt(state, f"{why}: run laggard prove", "sold-beyond-holding", moment)
+        released = released_usd6(held, fill.size6)
+        fill = msgspec.structs.replace(fill, side="sell", released_usd6=released)
     number = len(books.entries) + 1
-    entries = [ledger.bought(number, fill)]
+    entries = [ledger.traded(number, fill)]
     if fill.status == "failed":
         # Booked and taken back at once, so that every fill has the same evidence in the ledger.
         entries.append(ledger.unbooked(number + 1, moment.wall_ns, fill))
@@ -170,7 +187,7 @@ def _book(state: State, order: Order, trade: VenueTrade, moment: Moment) -> Resu
     if _beyond(changed, fill):
         state, more = halt(
             state,
-            f"order {asked.order_id} was filled for more, or dearer, than it asked: "
+            f"order {asked.order_id} was filled for more, or {worse(asked)}, than it asked: "
             "compare it with the venue's trades",
             "fill-beyond-order",
             moment,
@@ -180,8 +197,10 @@ def _book(state: State, order: Order, trade: VenueTrade, moment: Moment) -> Resu
 
 
 def _beyond(order: Order, fill: Fill) -> bool:
-    """More spent, or dearer, than was signed: what is signed can cost no more than the stake."""
+    """More than was signed, or dearer: what is signed can cost no more than the stake, or sell no more."""
     state = order.state
+    if state.side == "sell":
+        return state.filled_size6 > state.size6 or fill.price4 < state.limit4
     spent = state.cost_usd6
     return spent > state.stake_usd6 or spent + state.fee_usd6 > order.worst_usd6 or fill.price4 > state.limit4
 
@@ -190,7 +209,7 @@ def _reopened(order: Order, trade: VenueTrade) -> Order:
     """An order that was already decided, with what came late."""
     if order.state.status == "working" or trade.status == "failed":
         return order
-    reason = "" if order.state.status == "filled" else "no more at or below the limit"
+    reason = "" if order.state.status == "filled" else nothing_more(order.state)
     status = "filled" if order.state.status == "filled" else "partial"
     return msgspec.structs.replace(
         order, state=msgspec.structs.replace(order.state, status=status, reason=reason)
@@ -224,7 +243,8 @@ def _unbook(state: State, order: Order, fill: Fill, moment: Moment) -> Result:
         positions={**books.positions, (fill.window, fill.outcome): position},
         entries=(*books.entries, entry),
     )
-    text = f"trade {fill.trade_id} in {fill.window} failed on chain: its shares never came, it is unbooked"
+    moved = "went" if fill.side == "sell" else "came"
+    text = f"trade {fill.trade_id} in {fill.window} failed on chain: its shares never {moved}, it is unbooked"
     return msgspec.structs.replace(state, books=books), [
         CommitTrade(changed, fill, position, (entry,)),
         PublishFill(fill),

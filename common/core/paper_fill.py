@@ -6,7 +6,7 @@ order and says why.
 
 import hashlib
 
-from common.core.matching import walk
+from common.core.matching import Taken, walk, walk_down
 from common.core.moment import Moment
 from common.core.order_events import (
     DefiniteNo,
@@ -49,10 +49,9 @@ def decide(
             f"the book was {age_ns // MILLISECOND} ms old when the taker delay was over, "
             f"more than {max_age_ns // MILLISECOND} ms",
         )
-    taken = walk(book.asks, order.limit4, order.stake_usd6, market.fee)
-    if not taken.fills:
-        best = f"best ask {price4_text(min(book.asks)[0])}" if book.asks else "no asks"
-        return DefiniteNo("no-match", f"nothing at or below {price4_text(order.limit4)} ({best})")
+    taken = _taken(order, market, book)
+    if not taken:
+        return DefiniteNo("no-match", _nothing(order, book))
     return Matched(
         tuple(
             VenueFill(
@@ -62,6 +61,21 @@ def decide(
                 cost_usd6=fill.cost_usd6,
                 fee_usd6=fill.fee_usd6,
             )
-            for place, fill in enumerate(taken.fills)
+            for place, fill in enumerate(taken)
         )
     )
+
+
+def _taken(order: OrderState, market: MarketState, book: BookState) -> tuple[Taken, ...]:
+    if order.side == "sell":
+        return walk_down(book.bids, order.limit4, order.size6, market.fee)
+    return walk(book.asks, order.limit4, order.stake_usd6, market.fee).fills
+
+
+def _nothing(order: OrderState, book: BookState) -> str:
+    limit = price4_text(order.limit4)
+    if order.side == "sell":
+        best = f"best bid {price4_text(max(book.bids)[0])}" if book.bids else "no bids"
+        return f"nothing at or above {limit} ({best})"
+    best = f"best ask {price4_text(min(book.asks)[0])}" if book.asks else "no asks"
+    return f"nothing at or below {limit} ({best})"

@@ -6,12 +6,13 @@ repeated fill: callers apply each trade id once.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from common.errors import InvariantBroken
 from common.messages import Basis, Fill, Official, Outcome, PositionState
+from common.units import ceil_div
 
 PositionKey = tuple[str, Outcome]
 """(window, outcome)"""
@@ -58,15 +59,16 @@ def apply_fill(
     basis: Basis = "settlement",
     condition_id: str = "",
 ) -> dict[PositionKey, PositionState]:
-    """The positions after one buy; ``end_ns`` is the end of the fill's window, ``basis`` what judged it.
+    """The positions after one fill; ``end_ns`` is the end of the fill's window, ``basis`` what judged it.
 
-    Raises InvariantBroken when the position is settled or belongs to another token.
+    Raises InvariantBroken when the position is settled, belongs to another token, or has fewer shares than
+    are sold.
     """
     key = (fill.window, fill.outcome)
     held = positions.get(key) or empty_position(fill, end_ns, basis, condition_id)
     if held.settled:
         raise InvariantBroken(
-            f"trade {fill.trade_id} buys {fill.outcome} in {fill.window}, which is settled already: "
+            f"trade {fill.trade_id} is of {fill.outcome} in {fill.window}, which is settled already: "
             "compare the journal with the venue's trades before going on"
         )
     if held.token != fill.token:
@@ -74,13 +76,34 @@ def apply_fill(
             f"trade {fill.trade_id} names token {fill.token} for {fill.outcome} in {fill.window}, "
             f"which is held as {held.token}: compare the market's tokens with the venue's"
         )
-    grown = msgspec.structs.replace(
+    if fill.side == "sell" and fill.size6 > held.size6:
+        raise InvariantBroken(
+            f"trade {fill.trade_id} sells more {fill.outcome} in {fill.window} than is held: "
+            "compare the journal with the venue's trades before going on"
+        )
+    return {**positions, key: _moved(held, fill, 1)}
+
+
+def released_usd6(position: PositionState, size6: int) -> int:
+    """What so many of its shares cost on average, rounded up: no sale shows more profit than it made.
+
+    All of them release all of the cost, so that nothing is left on a position that was sold.
+    """
+    return max(0, ceil_div(position.cost_usd6 * size6, position.size6)) if position.size6 else 0
+
+
+def _moved(held: PositionState, fill: Fill, times: Literal[1, -1]) -> PositionState:
+    """The position with a fill added (1) or taken out again (-1)."""
+    sells = fill.side == "sell"
+    size6, cost_usd6 = (-fill.size6, -fill.released_usd6) if sells else (fill.size6, fill.cost_usd6)
+    return msgspec.structs.replace(
         held,
-        size6=held.size6 + fill.size6,
-        cost_usd6=held.cost_usd6 + fill.cost_usd6,
-        fee_usd6=held.fee_usd6 + fill.fee_usd6,
+        size6=held.size6 + times * size6,
+        cost_usd6=held.cost_usd6 + times * cost_usd6,
+        fee_usd6=held.fee_usd6 + times * fill.fee_usd6,
+        sold6=held.sold6 + times * (fill.size6 if sells else 0),
+        realized_usd6=held.realized_usd6 + times * (fill.cost_usd6 - fill.released_usd6 if sells else 0),
     )
-    return {**positions, key: grown}
 
 
 def empty_position(
@@ -104,12 +127,7 @@ def empty_position(
 
 def take_back(position: PositionState, fill: Fill) -> PositionState:
     """The position without a fill that was part of it and failed on the chain."""
-    return msgspec.structs.replace(
-        position,
-        size6=position.size6 - fill.size6,
-        cost_usd6=position.cost_usd6 - fill.cost_usd6,
-        fee_usd6=position.fee_usd6 - fill.fee_usd6,
-    )
+    return _moved(position, fill, -1)
 
 
 def settle(position: PositionState, official: Official, ratio: Ratio = UNSPLIT) -> PositionState:
@@ -129,9 +147,8 @@ def settle(position: PositionState, official: Official, ratio: Ratio = UNSPLIT) 
         position, settled=True, official=official, numerator=ratio.numerator, denominator=ratio.denominator
     )
     payout = worth_usd6(ended, position.size6)
-    return msgspec.structs.replace(
-        ended, payout_usd6=payout, pnl_usd6=payout - position.cost_usd6 - position.fee_usd6
-    )
+    result = payout + position.realized_usd6 - position.cost_usd6 - position.fee_usd6
+    return msgspec.structs.replace(ended, payout_usd6=payout, pnl_usd6=result)
 
 
 def is_contradicted(position: PositionState, official: Official, ratio: Ratio = UNSPLIT) -> bool:
@@ -148,13 +165,16 @@ def worth_usd6(position: PositionState, size6: int) -> int:
 
 
 def exposure(positions: Iterable[PositionState], reservations: Iterable[Reservation]) -> Exposure:
-    """Open positions at cost and fee plus reservations at their worst, summed three ways."""
+    """Open positions at what they can still lose plus reservations at their worst, summed three ways.
+
+    What sales of a position brought in is no longer at risk, and what they lost is lost until it is settled.
+    """
     by_window: defaultdict[str, int] = defaultdict(int)
     by_asset: defaultdict[str, int] = defaultdict(int)
     by_direction: defaultdict[Outcome, int] = defaultdict(int)
     held: set[PositionKey] = set()
     at_risk: list[tuple[PositionState | Reservation, int]] = [
-        (p, p.cost_usd6 + p.fee_usd6) for p in positions if not p.settled
+        (p, max(0, p.cost_usd6 + p.fee_usd6 - p.realized_usd6)) for p in positions if not p.settled
     ]
     at_risk += [(r, r.worst_usd6) for r in reservations]
     for each, amount in at_risk:

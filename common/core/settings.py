@@ -66,3 +66,5 @@ class OrderSettings(msgspec.Struct, frozen=True):
     """The venue not knowing an order counts only this long after nothing of it can be on its way."""
     unknown_hold_ns: int = 10_000_000_000
     """An order of unknown fate stops all new ones after this."""
+    flatten_max_slippage4: int = 1_000
+    """A sale of what is held goes no further below the best bid than this."""

@@ -81,7 +81,8 @@ def _add_fills(connection: sqlite3.Connection, commit: CommitFills) -> None:
     changed = connection.execute(
         f"INSERT INTO positions ({', '.join(_POSITION_FIELDS)}) VALUES ({_marks(_POSITION_FIELDS)}) "
         "ON CONFLICT (window, outcome) DO UPDATE SET size6 = excluded.size6, "
-        "cost_usd6 = excluded.cost_usd6, fee_usd6 = excluded.fee_usd6 WHERE settled = 0",
+        "cost_usd6 = excluded.cost_usd6, fee_usd6 = excluded.fee_usd6, sold6 = excluded.sold6, "
+        "realized_usd6 = excluded.realized_usd6 WHERE settled = 0",
         tuple(_fields(position, _POSITION_FIELDS).values()),
     ).rowcount
     if changed != 1:
@@ -97,9 +98,17 @@ def _change_fill(connection: sqlite3.Connection, commit: CommitTrade) -> None:
     if commit.entries:
         _update_order(connection, commit.order)
         changed += connection.execute(
-            "UPDATE positions SET size6 = ?, cost_usd6 = ?, fee_usd6 = ? "
+            "UPDATE positions SET size6 = ?, cost_usd6 = ?, fee_usd6 = ?, sold6 = ?, realized_usd6 = ? "
             "WHERE window = ? AND outcome = ? AND settled = 0",
-            (position.size6, position.cost_usd6, position.fee_usd6, position.window, position.outcome),
+            (
+                position.size6,
+                position.cost_usd6,
+                position.fee_usd6,
+                position.sold6,
+                position.realized_usd6,
+                position.window,
+                position.outcome,
+            ),
         ).rowcount
         write_entries(connection, commit.entries)
     if changed != 1 + bool(commit.entries):

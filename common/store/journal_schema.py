@@ -4,7 +4,7 @@ import sqlite3
 
 from common.errors import DependencyMissing, InvariantBroken
 
-VERSION = 4
+VERSION = 5
 APPLICATION_ID = 0x4C414747
 """Marks the file as ours, so that no other database is ever taken for a journal."""
 
@@ -155,6 +155,20 @@ _STEPS = {
         "    tokens BLOB NOT NULL,\n"
         "    elsewhere INTEGER NOT NULL CHECK (elsewhere IN (0, 1))\n"
         ");\n" + _guard("payments", "UPDATE") + _guard("payments", "DELETE")
+    ),
+    # Sales: of a sale's fill as of a buy's nothing but the status ever changes.
+    4: (
+        "ALTER TABLE orders ADD COLUMN side TEXT NOT NULL DEFAULT 'buy' CHECK (side IN ('buy', 'sell'));\n"
+        "ALTER TABLE orders ADD COLUMN size6 INTEGER NOT NULL DEFAULT 0 "
+        "CHECK ((side = 'sell') = (size6 > 0));\n"
+        "ALTER TABLE fills ADD COLUMN side TEXT NOT NULL DEFAULT 'buy' CHECK (side IN ('buy', 'sell'));\n"
+        "ALTER TABLE fills ADD COLUMN released_usd6 INTEGER NOT NULL DEFAULT 0 "
+        "CHECK (released_usd6 >= 0 AND (side = 'sell' OR released_usd6 = 0));\n"
+        "ALTER TABLE positions ADD COLUMN sold6 INTEGER NOT NULL DEFAULT 0 CHECK (sold6 >= 0);\n"
+        "ALTER TABLE positions ADD COLUMN realized_usd6 INTEGER NOT NULL DEFAULT 0;\n"
+        "CREATE TRIGGER fills_only_status_of_sales BEFORE UPDATE ON fills "
+        "WHEN OLD.side IS NOT NEW.side OR OLD.released_usd6 IS NOT NEW.released_usd6 "
+        "BEGIN SELECT RAISE(ABORT, 'fills: UPDATE is not allowed'); END;\n"
     ),
 }
 """What turns the tables of each earlier version into those of the next."""

@@ -36,7 +36,6 @@ from common.core.order_events import (
     LedgerChecked,
     LookedUp,
     MarketSeen,
-    PostureAsked,
     SecondPassed,
     TradeSeen,
     VenueAnswer,
@@ -64,7 +63,6 @@ from common.messages import (
     PositionState,
     Refused,
     Request,
-    SetPosture,
 )
 from common.runtime.shell import Process
 from common.store.journal import Journal
@@ -153,17 +151,6 @@ class Desk:
         self.state, effects = step(self.state, JournalFailed(str(error)), self.moment())
         self._carry_out(effects)
         self.process.count("journal_failures")
-
-    def set_posture(self, command: Command, request: Request) -> Answer:
-        """Answer a change of posture; the same request, also from before a restart, changes nothing again."""
-        assert isinstance(command, SetPosture)
-        try:
-            known = self.journal.answer(request.id)
-        except DependencyMissing as error:
-            return Refused(code="journal", text=str(error))
-        if isinstance(known, Accepted):
-            return Accepted(text=known.text, repeated=True)
-        return self.decide(PostureAsked(command.posture, command.reason, command.who, request.id))
 
     def read_account(self, _command: Command, _request: Request) -> Answer:
         """Answer with all open and the latest closed positions, and the latest orders."""
@@ -266,7 +253,7 @@ class Desk:
                     self.process.log.info(
                         "order", intent=order.intent_id, status=order.status, reason=order.reason
                     )
-                    self._publish(f"order.{order.window}", order)
+                    self._publish(_order_topic(order), order)
                 case PublishFill(fill):
                     self.process.publisher.publish(f"fill.{fill.window}", fill, ts_event_ns=fill.at_ns)
                 case PublishPosition(position):
@@ -343,3 +330,10 @@ class Desk:
             if now - at_ns >= KEEP_PUBLISHED_NS and topic.split(".")[1] not in open_windows:
                 self.process.publisher.forget(topic)
                 del self._published[topic]
+
+
+def _order_topic(order: OrderState) -> str:
+    """A window's entry and its sales each keep their last word."""
+    return f"order.{order.window}" + (
+        f".{order.intent_id.rpartition('/')[2]}" if order.side == "sell" else ""
+    )

@@ -113,10 +113,14 @@ class Intake:
 
     async def _unproven(self, submit: Submit) -> str:
         """Why the book of this token is not proven; empty when it is."""
-        process, token = self._desk.process, submit.token
         if submit.decided_mono_ns <= self._unanswered_ns:
             # Whoever queued up behind that question would make a halt wait for one time-out each.
             return "no proof of the book: books did not answer a moment ago"
+        return await self.unproven(submit.token)
+
+    async def unproven(self, token: str) -> str:
+        """Ask books, for 300 ms at most, why the book of this token is not proven; empty when it is."""
+        process = self._desk.process
         try:
             proof = await call(
                 process.ctx,

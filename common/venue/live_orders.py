@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from common.core.order_amounts import AmountsRefused, buy_amounts
+from common.core.order_amounts import Amounts, AmountsRefused, buy_amounts, sell_amounts
 from common.core.order_effects import (
     Refuse,
 )
@@ -20,16 +20,17 @@ from common.core.order_events import (
     Unknown,
     VenueAnswer,
 )
+from common.core.order_sale import Sale
 from common.core.order_state import (
     Order,
 )
 from common.core.venue_facts import Reading, Unread
-from common.messages import MarketState, Submit
+from common.messages import MarketState, Side, Submit
 from common.runtime.clock import Clock
 from common.units import MILLISECOND, SECOND
 from common.venue.clob import order_line
 from common.venue.clob.order_line import OrderLine
-from common.venue.clob.order_request import SALT_LIMIT, Account, OrderHead, sign_buy
+from common.venue.clob.order_request import SALT_LIMIT, Account, OrderHead, sign_order_of
 from common.venue.clob.replies import classify, rate_limit
 from common.venue.port import Activity, Prepared
 from common.venue.signing.contracts import EXCHANGES
@@ -82,22 +83,35 @@ class LiveVenue:
 
     def prepare(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
         """Sign the order of a wish; refuses amounts the venue would not take and unknown versions."""
+        stake, limit4 = submit.stake_usd6, submit.limit4
+        return self._signed("buy", submit.token, lambda: buy_amounts(stake, limit4, market.tick4), market)
+
+    def _signed(
+        self, side: Side, token: str, made: Callable[[], Amounts], market: MarketState
+    ) -> Prepared | Refuse:
         if market.version not in EXCHANGES:
             return Refuse("version", f"{market.window} is of version {market.version}; we sign for v1 and v2")
         try:
-            amounts = buy_amounts(submit.stake_usd6, submit.limit4, market.tick4)
+            amounts = made()
         except AmountsRefused as refused:
             return Refuse(refused.code, str(refused))
-        signed = sign_buy(
+        signed = sign_order_of(
+            side,
             self._account,
             self._owner,
-            submit.token,
+            token,
             market.version,
             amounts,
             salt=1 + secrets.randbelow(SALT_LIMIT - 1),
             timestamp_ms=self._clock.wall_ns() // MILLISECOND,
         )
         return Prepared(signed.order_id, signed.body)
+
+    def prepare_sale(self, sale: Sale, market: MarketState) -> Prepared | Refuse:
+        """Sign a sale of shares; refuses as ``prepare`` does."""
+        return self._signed(
+            "sell", sale.token, lambda: sell_amounts(sale.size6, sale.limit4, market.tick4), market
+        )
 
     def rehearse(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
         """Make an order and the head of its request, and throw the head away."""
@@ -129,7 +143,7 @@ class LiveVenue:
                 limit = rate_limit(headers)
                 if limit:
                     self._on_rate_limit(limit)
-                answer = classify(status, headers, body, order.state.order_id)
+                answer = classify(status, headers, body, order.state.order_id, order.state.side)
                 if status != 401:
                     self._refused_ns = None
                 elif isinstance(answer, DefiniteNo) and answer.code == "credentials":

@@ -16,6 +16,7 @@ from common.core.order_events import (
     NotSent,
     VenueAnswer,
 )
+from common.core.order_sale import Sale
 from common.core.order_state import (
     Order,
 )
@@ -55,6 +56,10 @@ class PaperVenue:
         except AmountsRefused as refused:
             return Refuse(refused.code, str(refused))
         return Prepared(paper_order_id(submit.intent_id))
+
+    def prepare_sale(self, sale: Sale, market: MarketState) -> Prepared | Refuse:
+        """The same for a sale: its amounts were made as for the venue when it was planned."""
+        return Prepared(paper_order_id(sale.intent_id))
 
     def rehearse(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
         """There is no request to make."""

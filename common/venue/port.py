@@ -14,6 +14,7 @@ from common.core.order_events import (
     ForeignSeen,
     VenueAnswer,
 )
+from common.core.order_sale import Sale
 from common.core.order_state import (
     Order,
 )
@@ -45,11 +46,14 @@ class OrderPort(Protocol):
     def prepare(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
         """Make the order of a wish without sending anything; refuses what the venue could not take."""
 
+    def prepare_sale(self, sale: Sale, market: MarketState) -> Prepared | Refuse:
+        """Make the order of a sale without sending anything; refuses what the venue could not take."""
+
     def rehearse(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
         """Make an order and its request as for real, and throw the request away."""
 
     def place(self, order: Order, market: MarketState) -> Awaitable[VenueAnswer]:
-        """Send one journalled fill-and-kill buy, wherever possible before this returns; what became of it.
+        """Send one journalled fill-and-kill order, wherever possible before this returns; what became of it.
 
         Never raises for a venue's no.
         """

@@ -14,7 +14,7 @@ import pytest
 from common.core import ledger
 from common.core.account import cash_usd6
 from common.core.ledger import Line, Payment
-from common.core.money_clues import PAIRED, spent_usd6
+from common.core.money_clues import PAIRED, gained6, spent_usd6
 from common.core.money_proof import (
     REDEEMED_READ,
     Proof,
@@ -116,6 +116,7 @@ class History(Playbook):
             down = f"{self.number}2"
             self.hear(BookSeen(self.book("down", token=down, window=name)))
             self.buy(name, "down", down, "other")
+        self.before_the_end(name, token)
         if dice.random() < 0.6:
             self.at(901).hear(MarketSeen(market(**listed, outcome=dice.choice(("up", "down")))))
         else:
@@ -123,6 +124,9 @@ class History(Playbook):
             self.at(901).hear(Resolved(name, numerators, sum(numerators), "0xc0", "block 7"))
         if dice.random() < 0.7:
             self.redeem(name)
+
+    def before_the_end(self, name: str, token: str) -> None:
+        """What happens to what is held while its window is open."""
 
     def buy(self, name: str, outcome: Outcome, token: str, strategy: str) -> bool:
         """One order and its trades; whether there were any."""
@@ -159,7 +163,7 @@ class History(Playbook):
 
     def mine(self, fill: Fill) -> None:
         self.wallet.usd6 -= spent_usd6(fill)
-        self.wallet.shares6[fill.token] += fill.size6
+        self.wallet.shares6[fill.token] += gained6(fill)
 
     def redeem(self, name: str) -> None:
         """Pay out what a window's positions won: by us or others, with dust, with shares bought by hand."""

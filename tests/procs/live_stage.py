@@ -234,6 +234,7 @@ async def live_stage(
         "LAGGARD_MODE": mode,
         "LAGGARD_WALLET__KIND": "eoa",
         "LAGGARD_WALLET__ADDRESS": signer,
+        "LAGGARD_EVIDENCE__WAIVER": "No real money: the venue of this test is simulated.",
         "LAGGARD_VENUE__CLOB_URL": f"{base}/clob",
         "LAGGARD_VENUE__GAMMA_URL": f"{base}/gamma",
         "LAGGARD_VENUE__DATA_URL": f"{base}/data",

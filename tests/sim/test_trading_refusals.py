@@ -446,7 +446,7 @@ def test_an_order_of_the_retired_protocol_is_named() -> None:
     assert one_order(body) == WRONG_VERSION
 
 
-@pytest.mark.parametrize("spoilt", [{"side": "SELL"}, {"order_type": "GTC"}], ids=str)
+@pytest.mark.parametrize("spoilt", [{"order_type": "GTC"}, {"order_type": "GTC", "side": "SELL"}], ids=str)
 def test_what_is_not_simulated_says_so(spoilt: dict[str, Any]) -> None:
     status, text = one_order(lambda key: wire(unsigned(**spoilt), key))
     assert (status, text[:13]) == (400, "not simulated")

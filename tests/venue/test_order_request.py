@@ -15,11 +15,18 @@ from polymarket import SecureClient
 from polymarket._internal.environment import PRODUCTION_CONFIG, create_environment
 from polymarket.models.clob.api_key import ApiKeyCreds
 
-from common.core.order_amounts import Amounts, buy_amounts
+from common.core.order_amounts import Amounts, buy_amounts, sell_amounts
 from common.runtime.credentials import Secret
-from common.units import price4_exact, usd6_exact
+from common.units import PRICE4_ONE, price4_exact, price4_text, size6_text, usd6_exact
 from common.venue.clob.l2_auth import ApiKey
-from common.venue.clob.order_request import SALT_LIMIT, Account, OrderHead, SignedBuy, sign_buy
+from common.venue.clob.order_request import (
+    SALT_LIMIT,
+    Account,
+    OrderHead,
+    SignedOrder,
+    sign_buy,
+    sign_order_of,
+)
 from common.venue.signing.order_signature import Signer
 from common.venue.signing.wallet import WalletKind, wallets_of
 
@@ -154,10 +161,59 @@ def test_the_official_clients_whole_way_ends_in_the_same_request(venue: Venue, n
             assert known[field] == theirs[field], field
 
 
+@pytest.mark.parametrize("name", ACCOUNTS)
+def test_a_sale_is_byte_for_byte_the_official_clients(venue: Venue, name: str) -> None:
+    kind, wallet, session = ACCOUNTS[name]
+    account = Account(SIGNER, kind, wallet.lower(), session, 137)
+    head = OrderHead(f"http://127.0.0.1:{venue.server_address[1]}", API_KEY, "laggard/0.1")
+    chance = secrets.SystemRandom()
+    for tick, version, token in (
+        ("0.1", "v1", V1_TOKEN),
+        ("0.01", "v1", V1_TOKEN),
+        ("0.005", "v2", V2_TOKEN),
+        ("0.0025", "v1", V1_TOKEN),
+        ("0.001", "v2", V2_TOKEN),
+        ("0.0001", "v1", V1_TOKEN),
+    ):
+        venue.tick = tick
+        tick4 = price4_exact(tick)
+        limit4 = tick4 * chance.randint(1, PRICE4_ONE // tick4 - 1)
+        size6 = chance.randint(1_000_000, 5_000_000_000)
+        with official_client(venue, wallet) as client:
+            signed = client.create_market_order(
+                token_id=token, side="SELL", shares=size6_text(size6), min_price=price4_text(limit4)
+            )
+            client.post_order(signed)
+        ours = sign_order_of(
+            "sell",
+            account,
+            OWNER,
+            token,
+            version,
+            sell_amounts(size6, limit4, tick4),
+            salt=signed.salt,
+            timestamp_ms=signed.timestamp,
+        )
+        assert ours.body == venue.bodies[-1], (tick, limit4, size6)
+        assert order_of(ours)["side"] == "SELL"
+        made = head.made(ours.body, int(fields(venue.heads[-1])["poly_timestamp"])).decode()
+        assert fields(made)["poly_signature"] == fields(venue.heads[-1])["poly_signature"]
+
+
+def test_a_buy_and_a_sale_of_the_same_amounts_are_two_orders() -> None:
+    account = Account(SIGNER, "eoa", OWN, session=False, chain_id=137)
+    buy, sale = (
+        sign_order_of(side, account, OWNER, V1_TOKEN, "v1", FIVE, salt=7, timestamp_ms=9)
+        for side in ("buy", "sell")
+    )
+    assert buy.order_id != sale.order_id
+    assert buy == sign_buy(account, OWNER, V1_TOKEN, "v1", FIVE, salt=7, timestamp_ms=9)
+
+
 def test_a_buy_is_signed_for_the_exchange_of_its_markets_version() -> None:
     account = Account(SIGNER, "eoa", OWN, session=False, chain_id=137)
 
-    def signed(version: str) -> SignedBuy:
+    def signed(version: str) -> SignedOrder:
         return sign_buy(account, OWNER, V1_TOKEN, version, FIVE, salt=7, timestamp_ms=9)
 
     assert signed("v1").order_id != signed("v2").order_id
@@ -207,7 +263,7 @@ def test_neither_key_nor_credentials_are_shown() -> None:
         assert not any(hidden in shown for hidden in (KEY[2:], OWNER, SECRET, PASSPHRASE))
 
 
-def order_of(signed: SignedBuy) -> dict[str, Any]:
+def order_of(signed: SignedOrder) -> dict[str, Any]:
     order = json.loads(signed.body)["order"]
     assert isinstance(order, dict)
     return order

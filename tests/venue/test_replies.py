@@ -329,3 +329,16 @@ def test_rate_limits_are_shown() -> None:
     headers = {"Poly-RateLimit-Remaining": "-2", "poly-ratelimit-tier": "standard"}
     assert rate_limit(headers) == "remaining -2, tier standard"
     assert rate_limit({"Content-Type": "x"}) == ""
+
+
+def test_the_shares_of_a_sale_are_what_it_makes_not_what_it_takes() -> None:
+    body = {
+        "orderID": ID,
+        "status": "matched",
+        "makingAmount": "9.5",
+        "takingAmount": "4.655",
+        "success": True,
+    }
+    raw = json.dumps(body).encode()
+    assert classify(200, {}, raw, ID, "sell") == Taken("matched", 9_500_000, ())
+    assert classify(200, {}, raw, ID) == Taken("matched", 4_655_000, ())

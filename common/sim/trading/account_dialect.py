@@ -16,12 +16,15 @@ _MARKET_BUYS = ("FAK", "FOK")
 def posted(order: VenueOrder) -> dict[str, Any]:
     """The answer to an order that was taken; since 2026-07-24 it names trades and no transactions."""
     told = {"MATCHED": "matched", "LIVE": "live"}.get(order.status, "delayed")
+    given6, got6 = order.spent_usd6, order.matched6
+    if order.sells:
+        given6, got6 = got6, given6
     matched = told == "matched"
     return {
         "errorMsg": "",
         "orderID": order.order_id,
-        "takingAmount": size6_text(order.matched6) if matched else "",
-        "makingAmount": size6_text(order.spent_usd6) if matched else "",
+        "takingAmount": size6_text(got6) if matched else "",
+        "makingAmount": size6_text(given6) if matched else "",
         "status": told,
         "success": True,
         "tradeIDs": [trade.trade_id for trade in order.trades],
@@ -38,7 +41,7 @@ def order_body(order: VenueOrder) -> dict[str, Any]:
         "market": order.market.spec.condition_id,
         "asset_id": order.sent.token,
         "side": order.sent.side,
-        "original_size": size6_text(order.sent.taker6),
+        "original_size": size6_text(order.size6),
         "size_matched": size6_text(order.matched6),
         "price": price4_text(order.cap4),
         "outcome": order.outcome,
@@ -67,7 +70,7 @@ def trade_frame(trade: VenueTrade) -> dict[str, Any]:
 def order_frame(order: VenueOrder, kind: str, now_ns: int) -> dict[str, Any]:
     """One order event; that of a killed market buy has its dollars for a size, and gaps, as captured."""
     killed = bool(order.ended_text)
-    size6 = order.sent.maker6 if killed and order.sent.order_type in _MARKET_BUYS else order.sent.taker6
+    size6 = order.sent.maker6 if killed and order.sent.order_type in _MARKET_BUYS else order.size6
     return {
         "event_type": "order",
         "type": kind,
@@ -120,7 +123,7 @@ def _trade(trade: VenueTrade) -> dict[str, Any]:
 
 
 def _maker(trade: VenueTrade) -> dict[str, Any]:
-    """Whoever was on the other side: a seller of the token, or a buyer of the other one at 1 - p."""
+    """Whoever was on the other side: of the token, or on our own side of the other one at 1 - p."""
     market, token = trade.order.market, trade.order.sent.token
     seed = hashlib.sha256(trade.trade_id.encode()).digest()
     other = next(each for each in market.tokens if each != token)
@@ -134,5 +137,5 @@ def _maker(trade: VenueTrade) -> dict[str, Any]:
         "fee_rate_bps": "0",
         "asset_id": asset,
         "outcome": "Up" if asset == market.spec.token_up else "Down",
-        "side": "BUY" if trade.other_token else "SELL",
+        "side": "BUY" if trade.other_token != trade.order.sells else "SELL",
     }

@@ -14,7 +14,13 @@ from common.sim.trading.account_book import AccountBook
 from common.sim.trading.accounts import Account
 from common.sim.trading.chain_blocks import BASE_FEE_WEI, Blocks
 from common.sim.trading.chain_transactions import Call, Transaction
-from common.sim.trading.contracts import AUTO_REDEEMER, DEPOSIT_FACTORY, KNOWN_CONTRACTS
+from common.sim.trading.contracts import (
+    AUTO_REDEEMER,
+    DEPOSIT_FACTORY,
+    EXCHANGES,
+    KNOWN_CONTRACTS,
+    LEDGERS,
+)
 from common.sim.trading.exchange import Exchange
 from common.sim.trading.raw_transaction import RawTransaction
 from common.sim.trading.redeeming import Approval, Run
@@ -167,6 +173,10 @@ class Chain:
             return self._approvals.get(place, False)
         known = operator in _KNOWN and self._exchange.accounts.of_wallet(owner) is not None
         return self._approvals.get(place, known)
+
+    def may_sell(self, wallet: str, version: str) -> bool:
+        """Whether the exchange of a version's markets may take a wallet's tokens of them."""
+        return self.approved((wallet.lower(), LEDGERS[version].lower(), EXCHANGES[version].address.lower()))
 
     def has_code(self, address: str) -> bool:
         """Whether there is a contract at this address (lower case)."""

@@ -40,6 +40,8 @@ EXCHANGES = {
     "v2": Exchange("0xe3333700cA9d93003F00f0F71f8515005F6c00Aa", "3"),
 }
 """By the version of the market."""
+LEDGERS = {"v1": CONDITIONAL_TOKENS, "v2": POSITION_MANAGER}
+"""By the version of the market, who keeps its tokens."""
 SPENDERS = (EXCHANGES["v1"].address, NEG_RISK_EXCHANGE, EXCHANGES["v2"].address)
 """Whose pUSD allowances the venue tells."""
 KNOWN_CONTRACTS = (

@@ -51,6 +51,7 @@ def _order(order: VenueOrder) -> dict[str, Any]:
         "id": order.order_id,
         "account": order.account.address,
         "token": order.sent.token,
+        "side": order.sent.side,
         "status": order.status,
         "text": order.ended_text,
         "maker6": order.sent.maker6,

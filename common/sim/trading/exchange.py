@@ -9,11 +9,18 @@ from typing import Protocol
 
 from common.sim.script import MarketSpec
 from common.sim.trading.account_book import COLLATERAL_ASSET as MONEY
-from common.sim.trading.account_book import COUNTERPARTIES, FEES, OUTSIDE, AccountBook, Entry
+from common.sim.trading.account_book import (
+    COUNTERPARTIES,
+    FEES,
+    OUTSIDE,
+    AccountBook,
+    Entry,
+    reversed_entries,
+)
 from common.sim.trading.accounts import Account, Accounts
 from common.sim.trading.contracts import EXCHANGES
 from common.sim.trading.fault_turns import FaultTurns
-from common.sim.trading.liquidity import Fill, Liquidity, taker_fee_usd6, walk, with_dust
+from common.sim.trading.liquidity import Fill, Liquidity, taker_fee_usd6, walk, walk_down, with_dust
 from common.sim.trading.order_payload import Refused, SentOrder
 from common.sim.trading.order_rules import check_money, check_terms
 from common.sim.trading.orders import Records, VenueOrder, VenueTrade
@@ -53,8 +60,12 @@ class Exchange:
         deposits: dict[str, int],
         listener: Listener,
         now_ns: Callable[[], int],
+        may_sell: Callable[[str, str], bool],
     ) -> None:
-        """``deposits``: what each wallet has at the start, at the venue and on the chain."""
+        """``deposits``: what each wallet has at the start, at the venue and on the chain.
+
+        ``may_sell``: whether a wallet lets the exchange of markets of this version take its tokens.
+        """
         wallets = [account.address for account in accounts.all]
         self.accounts = accounts
         self.records = Records()
@@ -70,6 +81,7 @@ class Exchange:
         self._timers = timers
         self._listener = listener
         self._now_ns = now_ns
+        self._may_sell = may_sell
         self._life = TradeLife(
             self.venue_book, self.chain_book, timers, delays_ms, listener.trade_happened, now_ns
         )
@@ -82,22 +94,17 @@ class Exchange:
         account, key_signer = self._entitled(sent, api_key)
         market = self._market(sent.token)
         order_id = self._signed(sent, market, account, key_signer)
-        if sent.side != "BUY" or sent.order_type not in ("FAK", "FOK"):
-            raise Refused(400, "not simulated: this venue takes fill-and-kill buys only")
+        if sent.order_type not in ("FAK", "FOK"):
+            raise Refused(400, "not simulated: this venue takes fill-and-kill orders only")
         cap4 = check_terms(sent, order_id, market)
         if order_id in self.records.orders:
             self.records.duplicates.append(order_id)
             raise Refused(400, f"order {order_id} is invalid. Duplicated.")
-        needed6 = sent.maker6 + _fee_at_cap(sent.maker6, cap4, market.spec)
-        check_money(
-            self.venue_book.balance(account.address),
-            self.reserved_usd6(account),
-            needed6,
-            account.allowance_usd6,
-            EXCHANGES[market.spec.version].address,
-        )
         order = VenueOrder(order_id, account, key_signer, sent, market, cap4, placed_ns)
-        order.reserved_usd6 = needed6
+        if order.sells:
+            self._reserve_shares(order)
+        else:
+            self._reserve_money(order)
         self._waiting[order_id] = order
         self.records.orders[order_id] = order
         return order
@@ -110,20 +117,14 @@ class Exchange:
         if order.market.outcome is not None:
             self._kill(order, "CANCELED_MARKET_RESOLVED")
             return
-        fills = walk(
-            self.liquidity.asks(order.market, order.sent.token),
-            order.sent.maker6,
-            order.cap4,
-            self.venue_book.balance(order.account.address) - self.reserved_usd6(order.account),
-            order.market.spec,
-        )
-        spent6 = sum(fill.cost_usd6 for fill in fills)
-        if order.sent.order_type == "FOK" and spent6 < order.sent.maker6:
+        fills = self._walked(order)
+        given6 = sum(fill.size6 if order.sells else fill.cost_usd6 for fill in fills)
+        if order.sent.order_type == "FOK" and given6 < order.sent.maker6:
             self._kill(order, NOT_FILLED)
         elif not fills:
             self._kill(order, NO_MATCH)
         else:
-            self.liquidity.buy(order.sent.token, fills)
+            (self.liquidity.sell if order.sells else self.liquidity.buy)(order.sent.token, fills)
             order.path = self._turns.trade_path()
             self._match(order, with_dust(fills, order.path.dust6 if order.path else 0, order.market.spec))
 
@@ -148,6 +149,43 @@ class Exchange:
     def reserved_usd6(self, account: Account) -> int:
         """What the account's orders may still need."""
         return sum(order.reserved_usd6 for order in self._waiting.values() if order.account is account)
+
+    def _reserve_money(self, order: VenueOrder) -> None:
+        """Hold back what a buy may cost; raises Refused when it is not there."""
+        needed6 = order.sent.maker6 + _fee_at_cap(order.sent.maker6, order.cap4, order.market.spec)
+        check_money(
+            self.venue_book.balance(order.account.address),
+            self.reserved_usd6(order.account),
+            needed6,
+            order.account.allowance_usd6,
+            EXCHANGES[order.market.spec.version].address,
+        )
+        order.reserved_usd6 = needed6
+
+    def _reserve_shares(self, order: VenueOrder) -> None:
+        """Hold back what a sale offers; raises Refused when the wallet has less on the chain or the venue."""
+        wallet, token, offered6 = order.account.address, order.sent.token, order.sent.maker6
+        there6 = min(book.balance(wallet, token) for book in (self.venue_book, self.chain_book))
+        waiting6 = sum(
+            each.reserved6
+            for each in self._waiting.values()
+            if each.account is order.account and each.sent.token == token
+        )
+        version = order.market.spec.version
+        # An operator may take all of a token or none of it.
+        allowed6 = offered6 if self._may_sell(wallet, version) else 0
+        check_money(there6, waiting6, offered6, allowed6, EXCHANGES[version].address)
+        order.reserved6 = offered6
+
+    def _walked(self, order: VenueOrder) -> list[Fill]:
+        """What the book as it is now gives for an order."""
+        token, spec = order.sent.token, order.market.spec
+        if order.sells:
+            bids = self.liquidity.bids(order.market, token)
+            return walk_down(bids, order.sent.maker6, order.cap4, spec)
+        funds6 = self.venue_book.balance(order.account.address) - self.reserved_usd6(order.account)
+        asks = self.liquidity.asks(order.market, token)
+        return walk(asks, order.sent.maker6, order.cap4, funds6, spec)
 
     def _entitled(self, sent: SentOrder, api_key: str) -> tuple[Account, str]:
         """The account an order is for and the address of the key that sends it."""
@@ -191,6 +229,10 @@ class Exchange:
 
     def _trade(self, order: VenueOrder, number: int, fill: Fill) -> VenueTrade:
         wallet, token = order.account.address, order.sent.token
+        money = Entry(wallet, COUNTERPARTIES, MONEY, fill.cost_usd6)
+        shares = Entry(COUNTERPARTIES, wallet, token, fill.size6)
+        if order.sells:
+            money, shares = reversed_entries((money, shares))
         now_ns = self._now_ns()
         return VenueTrade(
             str(uuid.uuid5(_NAMESPACE, f"{order.order_id} {number}")),
@@ -199,11 +241,7 @@ class Exchange:
             fill.size6,
             fill.cost_usd6,
             fill.fee_usd6,
-            (
-                Entry(wallet, COUNTERPARTIES, MONEY, fill.cost_usd6),
-                Entry(wallet, FEES, MONEY, fill.fee_usd6),
-                Entry(COUNTERPARTIES, wallet, token, fill.size6),
-            ),
+            (money, Entry(wallet, FEES, MONEY, fill.fee_usd6), shares),
             now_ns,
             now_ns,
             other_token=order.path is not None and order.path.other_token,

@@ -1,10 +1,11 @@
-"""What can still be bought of the scripted books, and what buying it costs.
+"""What can still be bought of the scripted books or sold to them, what that costs and brings.
 
-Remembers what was bought until the script sets a level to something else. Integers and fractions only; its
+Remembers what was traded until the script sets a level to something else. Integers and fractions only; its
 fee is worked out apart from the trader's, so that the two can prove each other.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -18,7 +19,7 @@ _CUT_USD6 = 11
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """What one price level gives; the fee is on top of the cost."""
+    """What one price level gives; the fee is on top of the cost of a buy, and out of that of a sale."""
 
     price4: int
     size6: int
@@ -27,29 +28,49 @@ class Fill:
 
 
 class Liquidity:
-    """The asks of every token, less what was bought of them."""
+    """The books of every token, less what was bought of their asks and sold to their bids."""
 
     def __init__(self) -> None:
         self._bought: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._sold: defaultdict[tuple[str, int], int] = defaultdict(int)
 
     def market_changed(self, change: MarketChange) -> None:
-        """Forget what was bought of levels that are gone or have another size now."""
+        """Forget what was traded with levels that are gone or have another size now."""
         for token, old in change.old_books.items():
-            kept = set(change.market.books[token].asks)
-            for level in old.asks:
-                if level not in kept:
-                    self._bought.pop((token, price4_exact(level[0])), None)
+            new = change.market.books[token]
+            for traded, before, after in (
+                (self._bought, old.asks, new.asks),
+                (self._sold, old.bids, new.bids),
+            ):
+                for level in before:
+                    if level not in set(after):
+                        traded.pop((token, price4_exact(level[0])), None)
 
     def asks(self, market: Market, token: str) -> list[tuple[int, int]]:
         """Price and size of what is left, cheapest first."""
-        levels = ((price4_exact(price), size6_floor(size)) for price, size in market.books[token].asks)
-        left = [(price4, size6 - self._bought.get((token, price4), 0)) for price4, size6 in levels]
-        return sorted((price4, size6) for price4, size6 in left if size6 > 0)
+        return sorted(_left(market.books[token].asks, token, self._bought))
+
+    def bids(self, market: Market, token: str) -> list[tuple[int, int]]:
+        """Price and size of what is left, dearest first."""
+        return sorted(_left(market.books[token].bids, token, self._sold), reverse=True)
 
     def buy(self, token: str, fills: list[Fill]) -> None:
         """These are gone."""
         for fill in fills:
             self._bought[token, fill.price4] += fill.size6
+
+    def sell(self, token: str, fills: list[Fill]) -> None:
+        """So much of the bids is gone."""
+        for fill in fills:
+            self._sold[token, fill.price4] += fill.size6
+
+
+def _left(
+    levels: Iterable[tuple[str, str]], token: str, traded: Mapping[tuple[str, int], int]
+) -> list[tuple[int, int]]:
+    known = ((price4_exact(price), size6_floor(size)) for price, size in levels)
+    left = ((price4, size6 - traded.get((token, price4), 0)) for price4, size6 in known)
+    return [(price4, size6) for price4, size6 in left if size6 > 0]
 
 
 def walk(
@@ -73,6 +94,17 @@ def walk(
         fills.append(fill)
         budget_usd6 -= fill.cost_usd6
         funds_usd6 -= fill.cost_usd6 + fill.fee_usd6
+    return fills
+
+
+def walk_down(bids: list[tuple[int, int]], shares6: int, least4: int, spec: MarketSpec) -> list[Fill]:
+    """Sell shares to bids that pay at least so much; one fill for a level, what it brings is cut."""
+    fills = []
+    for price4, wanted6 in bids:
+        if price4 < least4 or shares6 <= 0:
+            break
+        fills.append(fill_of(price4, min(wanted6, shares6), spec))
+        shares6 -= fills[-1].size6
     return fills
 
 

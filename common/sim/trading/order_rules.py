@@ -7,20 +7,20 @@ from decimal import Decimal
 
 from common.sim.trading.order_payload import Refused, SentOrder
 from common.sim.world import Market
-from common.units import PRICE4_ONE, USD6_ONE, price4_text
+from common.units import PRICE4_ONE, USD6_ONE, ceil_div, price4_text
 
 _AMOUNT_DECIMALS = {"0.1": 3, "0.01": 4, "0.005": 5, "0.0025": 6, "0.001": 5, "0.0001": 6}
-"""Decimals of the shares of a market buy, by the grid of its market."""
+"""Decimals of what a market order asks for, by the grid of its market."""
 _MAKER_STEP6 = 10_000
 
 
 def check_terms(order: SentOrder, order_id: str, market: Market) -> int:
-    """The price cap (1e-4 $) of a good order; raises Refused with the venue's text.
+    """The price limit (1e-4 $) of a good order; raises Refused with the venue's text.
 
-    The cap is what is offered divided by what is asked, cut to the finest grid: shares are cut when an order
-    is made, which leaves the quotient a hair above the price that was meant.
+    It is dollars by shares on the finest grid: what is asked for is cut when an order is made, which leaves
+    the quotient of a buy a hair above the price that was meant, and that of a sale below.
     """
-    if order.maker6 < USD6_ONE:
+    if order.side == "BUY" and order.maker6 < USD6_ONE:
         raise Refused(
             400, f"invalid amount for a marketable BUY order (${_dollars(order.maker6)}), min size: 1"
         )
@@ -28,11 +28,13 @@ def check_terms(order: SentOrder, order_id: str, market: Market) -> int:
     if order.maker6 % _MAKER_STEP6 or order.taker6 % 10 ** (6 - decimals):
         raise Refused(
             400,
-            "invalid amounts, the market buy orders maker amount supports a max accuracy of 2 decimals, "
-            f"taker amount a max of {decimals} decimals",
+            f"invalid amounts, the market {order.side.lower()} orders maker amount supports a max accuracy "
+            f"of 2 decimals, taker amount a max of {decimals} decimals",
         )
     tick4 = int(Decimal(market.tick_size) * PRICE4_ONE)
     cap4 = order.maker6 * PRICE4_ONE // order.taker6 if order.taker6 else PRICE4_ONE
+    if order.side == "SELL":
+        cap4 = ceil_div(order.taker6 * PRICE4_ONE, order.maker6) if order.maker6 else 0
     if cap4 % tick4 or not tick4 <= cap4 <= PRICE4_ONE - tick4:
         raise Refused(
             400,
@@ -43,7 +45,7 @@ def check_terms(order: SentOrder, order_id: str, market: Market) -> int:
 
 
 def check_money(balance6: int, waiting6: int, needed6: int, allowance6: int, spender: str) -> None:
-    """Raise Refused when an order needs more than there is, or than the exchange may take."""
+    """Raise Refused when an order needs more (dollars or shares) than there is, or the exchange may take."""
     if balance6 - waiting6 < needed6:
         matched = f", sum of matched orders: {waiting6}" if waiting6 else ""
         raise Refused(

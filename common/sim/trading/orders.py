@@ -25,6 +25,7 @@ class VenueOrder:
     sent: SentOrder
     market: Market
     cap4: int
+    """The highest price of a buy, the lowest of a sale."""
     placed_ns: int
     """When its request came, before anything was checked."""
     status: OrderStatus = "WAITING"
@@ -34,6 +35,17 @@ class VenueOrder:
     trades: list["VenueTrade"] = field(default_factory=list)
     reserved_usd6: int = 0
     """What it may cost, held back until it has met the book."""
+    reserved6: int = 0
+    """The shares it may sell, held back as well."""
+
+    @property
+    def sells(self) -> bool:
+        return self.sent.side == "SELL"
+
+    @property
+    def size6(self) -> int:
+        """The shares it is for: those a sale offers, those a buy asks for at its cap."""
+        return self.sent.maker6 if self.sells else self.sent.taker6
 
     @property
     def open(self) -> bool:
@@ -41,7 +53,7 @@ class VenueOrder:
 
     @property
     def outcome(self) -> str:
-        """Of the token that is bought."""
+        """Of the token that is traded."""
         return "Up" if self.sent.token == self.market.spec.token_up else "Down"
 
     @property
@@ -50,7 +62,7 @@ class VenueOrder:
 
     @property
     def spent_usd6(self) -> int:
-        """Without fees."""
+        """What its trades cost or brought, without fees."""
         return sum(trade.cost_usd6 for trade in self.trades)
 
 

@@ -65,6 +65,7 @@ class VenueTrading:
             {account.address: told.usd6 for account, told in deposits},
             self.channel,
             now_ns,
+            self._may_sell,
         )
         self.chain = Chain(self.exchange, world, board, self._timers, settings.block_ms, now_ns)
         self._evm = _evm_chain(settings, self.exchange, world, board) if settings.evm else None
@@ -133,6 +134,10 @@ class VenueTrading:
         """Let go of requests that hang, and of everything that was to happen later."""
         self._orders.stop()
         self._timers.stop()
+
+    def _may_sell(self, wallet: str, version: str) -> bool:
+        # On an EVM node every wallet is made with its approvals, and no fault of the chain takes them away.
+        return self._evm is not None or self.chain.may_sell(wallet, version)
 
     async def _account(self, request: web.Request) -> web.Response:
         return web.json_response(told(self.exchange, self.chain))

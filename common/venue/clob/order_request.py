@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from common.core.order_amounts import Amounts
+from common.messages import Side
 from common.venue.clob.l2_auth import ApiKey
 from common.venue.signing.contracts import EXCHANGES
-from common.venue.signing.order_digest import BUY, Domain, OrderFields
+from common.venue.signing.order_digest import BUY, SELL, Domain, OrderFields
 from common.venue.signing.order_signature import Signer, sign_order
 from common.venue.signing.wallet import SIGNATURE_TYPES, WalletKind, checksum
 
@@ -39,8 +40,8 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedBuy:
-    """A fill-and-kill buy, ready to be journalled and sent."""
+class SignedOrder:
+    """A fill-and-kill order, ready to be journalled and sent."""
 
     order_id: str
     body: bytes
@@ -55,8 +56,26 @@ def sign_buy(
     *,
     salt: int,
     timestamp_ms: int,
-) -> SignedBuy:
+) -> SignedOrder:
     """Sign a buy for a market of this version; ``owner`` is the API key.
+
+    Raises ValueError as ``sign_order_of`` does.
+    """
+    return sign_order_of("buy", account, owner, token, version, amounts, salt=salt, timestamp_ms=timestamp_ms)
+
+
+def sign_order_of(
+    side: Side,
+    account: Account,
+    owner: str,
+    token: str,
+    version: str,
+    amounts: Amounts,
+    *,
+    salt: int,
+    timestamp_ms: int,
+) -> SignedOrder:
+    """Sign an order of either side for a market of this version; ``owner`` is the API key.
 
     Raises ValueError for a salt outside 1 to 2^53 - 1: the venue would read another one and know the order by
     another id than we do.
@@ -71,13 +90,13 @@ def sign_buy(
         token=token,
         maker6=amounts.maker6,
         taker6=amounts.taker6,
-        side=BUY,
+        side=BUY if side == "buy" else SELL,
         signature_type=SIGNATURE_TYPES[account.kind],
         timestamp_ms=timestamp_ms,
     )
     domain = Domain(account.chain_id, exchange.address, exchange.version)
     digest, signature = sign_order(account.signer, domain, order, session=account.session)
-    return SignedBuy("0x" + digest.hex(), order_body(order, signature, owner, "BUY", "FAK"))
+    return SignedOrder("0x" + digest.hex(), order_body(order, signature, owner, side.upper(), "FAK"))
 
 
 def order_body(order: OrderFields, signature: bytes, owner: str, side: str, order_type: str) -> bytes:

@@ -16,6 +16,7 @@ from common.core.order_events import (
     Unknown,
 )
 from common.core.venue_facts import OrderPhase
+from common.messages import Side
 from common.units import SECOND, SIZE6_ONE, NotANumber, size6_floor
 
 Reply = Taken | DefiniteNo | Unknown
@@ -90,7 +91,9 @@ _NEXT_BY: dict[Consequence, str] = {
 """What a person reads after the venue's text when the code has no sentence of its own."""
 
 
-def classify(status: int, headers: Mapping[str, str], body: bytes, order_id: str) -> Reply:
+def classify(
+    status: int, headers: Mapping[str, str], body: bytes, order_id: str, side: Side = "buy"
+) -> Reply:
     """The meaning of one answer; ``order_id`` is what we computed, header names are in any case."""
     raw = body.decode("utf-8", "replace")
     document = _document(body)
@@ -99,7 +102,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, order_id: str
     if any(mark in raw.lower() for mark in _UNCLEAR):
         return unclear
     if status == 200:
-        return _accepted(document, said, headers, order_id)
+        return _accepted(document, said, headers, order_id, side)
     if 400 <= status < 500:
         return _refused(status, said, raw, document, headers) or unclear
     if status == 503:
@@ -107,7 +110,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, order_id: str
     return unclear
 
 
-def _accepted(document: Any, said: str, headers: Mapping[str, str], order_id: str) -> Reply:
+def _accepted(document: Any, said: str, headers: Mapping[str, str], order_id: str, side: Side) -> Reply:
     if not isinstance(document, dict):
         return Unknown("HTTP 200 with a body that is no answer")
     told, status = document.get("orderID"), document.get("status")
@@ -115,7 +118,9 @@ def _accepted(document: Any, said: str, headers: Mapping[str, str], order_id: st
         return Unknown(f"HTTP 200 for another order ({_short(str(told))}): compare them with ours")
     status = status.lower() if isinstance(status, str) else status
     phase = _PHASES.get(status) if isinstance(status, str) else None
-    trade_ids, shares6 = _trade_ids(document.get("tradeIDs")), _shares6(document.get("takingAmount"))
+    # A buy takes shares, a sale makes them and takes dollars.
+    shares6 = _shares6(document.get("takingAmount" if side == "buy" else "makingAmount"))
+    trade_ids = _trade_ids(document.get("tradeIDs"))
     if said or status == "unmatched":
         # A no beside anything that looks like an order or a trade is a contradiction, and so no no.
         refusal = _known(said, document, headers) if said else _no("no-match", "the venue matched nothing")
