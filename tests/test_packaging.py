@@ -373,7 +373,7 @@ def test_the_whole_suite_runs_in_parts_of_which_one_failing_fails_it(checkout: C
 
 # The import contracts, each against a house that breaks it.
 
-ROOMS = ("core", "runtime", "store", "feeds", "venue", "sim")
+ROOMS = ("core", "runtime", "store", "feeds", "venue", "chat", "sim")
 HOUSE = {
     "common/messages": "",
     "common/units": "",
@@ -394,6 +394,8 @@ HOUSE = {
         ("common/units.py", "import time", "core is pure"),
         ("common/core/a.py", "import common.runtime", "imports go down"),
         ("common/feeds/a.py", "import common.venue", "imports go down"),
+        ("common/chat/a.py", "import common.venue", "imports go down"),
+        ("common/chat/a.py", "import common.sim.server", "simulated venue"),
         ("common/store/a.py", "import procs", "common never imports procs"),
         ("procs/executor.py", "import common.sim.server", "simulated venue"),
         ("procs/cli/watch.py", "import common.sim.server", "simulated venue"),

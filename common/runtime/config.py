@@ -16,9 +16,11 @@ from common.core.settings import OrderSettings, RiskLimits, StrategySettings
 from common.errors import ConfigError
 from common.runtime.config_sections import (
     Chainlink,
+    Evidence,
     Exchanges,
     Log,
     Markets,
+    Metrics,
     Oracles,
     Orders,
     Paper,
@@ -28,6 +30,7 @@ from common.runtime.config_sections import (
     Section,
     Speed,
     Strategy,
+    Telegram,
     Venue,
     Wallet,
     Watch,
@@ -55,10 +58,13 @@ class Config(Section):
     strategy: Strategy = Strategy()
     orders: Orders = Orders()
     risk: Risk = Risk()
+    evidence: Evidence = Evidence()
     paper: Paper = Paper()
     watch: Watch = Watch()
     speed: Speed = Speed()
     redeem: Redeem = Redeem()
+    telegram: Telegram = Telegram()
+    metrics: Metrics = Metrics()
     paths: PathNames = PathNames()
     log: Log = Log()
 
@@ -93,6 +99,7 @@ class Config(Section):
             ask_after_ns=_ns(self.orders.ask_after_s),
             absent_after_ns=_ns(self.orders.absent_after_s),
             unknown_hold_ns=_ns(self.orders.unknown_hold_s),
+            flatten_max_slippage4=price4_exact(self.orders.flatten_max_slippage),
         )
 
     def risk_limits(self) -> RiskLimits:

@@ -3,6 +3,7 @@
 Knows no file and no environment; beside ``config`` the only module that knows pydantic.
 """
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -74,6 +75,26 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _loopback(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if address and not (
+        (host in ("localhost", "[::1]") or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host))
+        and port.isascii()
+        and port.isdigit()
+        and 0 < int(port) < 65_536
+    ):
+        raise ValueError("must be an address of this host alone and a port, such as 127.0.0.1:9464")
+    return address
+
+
+def _distinct_ids(ids: tuple[int, ...]) -> tuple[int, ...]:
+    _distinct(tuple(str(one) for one in ids))
+    strange = [one for one in ids if one <= 0]
+    if strange:
+        raise ValueError(f"{strange[0]} is no person's id: those are positive, a group's is negative")
+    return ids
+
+
 Money = Annotated[str, AfterValidator(_money)]
 Price = Annotated[str, AfterValidator(_price)]
 Percent = Annotated[str, AfterValidator(_percent)]
@@ -101,6 +122,7 @@ ContractName = Literal[
 ]
 KeySource = Literal["file", "keystore", "environment"]
 FeedId = Annotated[str, Field(pattern=r"^[a-z0-9]+/(spot|twap30|twap60)=0x[0-9a-fA-F]{64}$")]
+LoopbackAddress = Annotated[str, AfterValidator(_loopback)]
 WebSocketUrl = Annotated[str, Field(pattern=r"^wss?://")]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://")]
 
@@ -118,19 +140,28 @@ class Markets(Section):
     lookahead_s: Seconds = 900
     """How far ahead a window may open and still be followed."""
     poll_s: Seconds = 5
+    """How often new windows are looked for."""
 
 
 class Venue(Section):
     """Where the venue is."""
 
     rtds_url: WebSocketUrl = "wss://ws-live-data.polymarket.com"
+    """The venue's old relay of prices."""
     polybolt_url: WebSocketUrl = "wss://ws-live-v2.polymarket.com/ws"
+    """The venue's socket of prices."""
     clob_ws_url: WebSocketUrl = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
+    """Order books."""
     clob_url: HttpUrl = "https://clob.polymarket.com"
+    """Orders."""
     gamma_url: HttpUrl = "https://gamma-api.polymarket.com"
+    """Markets and their rules."""
     data_url: HttpUrl = "https://data-api.polymarket.com"
+    """Outcomes and what the account holds."""
     clob_user_ws_url: WebSocketUrl = "wss://ws-subscriptions-clob.polymarket.com/ws/user"
+    """The account's own orders and trades."""
     geoblock_url: HttpUrl = "https://polymarket.com/api/geoblock"
+    """Says whether you may trade from where you are."""
     chain_rpc_urls: Annotated[tuple[HttpUrl, ...], AfterValidator(_distinct), Field(min_length=1)] = (
         "https://polygon.drpc.org",
         "https://polygon-bor-rpc.publicnode.com",
@@ -173,8 +204,11 @@ class Redeem(Section):
     retry_after_s: Seconds = 30
     """A condition that failed is left alone for so long, and twice as long each further time."""
     max_fee_gwei: Annotated[int, Field(ge=26, le=100_000)] = 1_000
+    """The most bid for a unit of gas."""
     max_pol_per_transaction: Money = "2"
+    """The most one transaction may cost."""
     max_pol_per_day: Money = "5"
+    """The most all transactions of a day may cost."""
     contracts: Annotated[dict[ContractName, Address], Field(max_length=12)] = {}
     """Other addresses than the built-in ones, should the venue move a contract: `adapter = "0x..."`."""
 
@@ -190,7 +224,9 @@ class Oracles(Section):
     )
     """Order is rank; LAGGARD_ORACLES=chainlink,polybolt says the same."""
     kinds: tuple[Kind, ...] = ("spot", "twap30", "twap60", "binance")
+    """The series that are asked for."""
     watched: tuple[Kind, ...] = ("spot", "twap60")
+    """Those of which silence means trouble."""
     max_divergence_percent: Percent = "0.005"
     """Two routes whose values of one second differ by more than this contradict each other."""
 
@@ -217,12 +253,17 @@ class Strategy(Section):
     """The rule; see docs/decisions/0004 for what the move is measured with."""
 
     min_move_percent: Percent = "0.07"
+    """The price must have moved more than this from the strike."""
     min_time_left_s: Annotated[float, Field(ge=0, le=86_400 * 7)] = 300
+    """More than this must be left of the window."""
     max_price: Price = "0.62"
+    """The side in the move's direction must be offered for less than this."""
     stake_usd: Money = "10"
+    """What one order may cost."""
     sizing: Literal["fixed", "kelly"] = "fixed"
     """``kelly`` stakes a part of the free cash by a model's probability instead of stake_usd."""
     kelly_fraction: Fraction = "0.25"
+    """The part of Kelly's stake that is taken."""
     kelly_max_usd: Money = "25"
     """The most one order may cost by Kelly's criterion, fee included; the limits of [risk] hold as well."""
     volatility_annual: Volatility = "0.6"
@@ -232,28 +273,56 @@ class Strategy(Section):
     families: Annotated[tuple[Family, ...], AfterValidator(_distinct)] = ("chainlink",)
     """Best first; every one but chainlink is a stand-in that does not settle, for paper trading only."""
     max_tick_age_s: Seconds = 5
+    """No order on an oracle price older than this."""
     max_book_age_s: Seconds = 10
+    """No order on a book that was not heard of for longer than this."""
     order_life_s: Seconds = 2
+    """A wish to buy that is older than this is refused."""
 
 
 class Risk(Section):
     """Limits; the worst case counts."""
 
     max_stake_usd: Money = "25"
+    """The most one order may cost."""
     max_window_usd: Money = "25"
+    """The most at risk in one window."""
     max_asset_usd: Money = "100"
+    """The most at risk in one asset."""
     max_direction_usd: Money = "150"
+    """The most at risk on up, and on down, over all assets."""
     max_positions: Annotated[int, Field(ge=1, le=1000)] = 16
+    """The most open positions."""
     max_daily_loss_usd: Money = "150"
+    """No new orders for the rest of the UTC day after losing this much."""
     max_loss_streak: Annotated[int, Field(ge=1)] = 8
+    """No new orders after so many losses in a row."""
     max_orders_per_minute: Annotated[int, Field(ge=1)] = 12
+    """The most orders begun in any minute."""
     min_balance_usd: Money = "0"
+    """This much of the cash is never staked."""
+
+
+def _waiver(text: str) -> str:
+    if text and (len(text.strip()) < 20 or len(text.split()) < 4):
+        raise ValueError("must be a sentence of your own that says that you trade without evidence, and why")
+    return text
+
+
+class Evidence(Section):
+    """What real money may go by: ``laggard falsify`` makes a verdict, ``laggard up --live`` asks for it."""
+
+    verdict: str = ""
+    """The verdict file; otherwise verdict.json beside the journal."""
+    waiver: Annotated[str, AfterValidator(_waiver)] = ""
+    """A sentence of your own in place of a supported verdict; it is shown at every start."""
 
 
 class Paper(Section):
     """The paper account."""
 
     bankroll_usd: Money = "1000"
+    """What a new paper account begins with; an existing one keeps its own."""
     max_fill_age_s: Seconds = 5
     """A paper order never fills on a book whose data is older than this."""
 
@@ -268,8 +337,11 @@ class Watch(Section):
     book_quiet_s: Seconds = 5
     """The book of a running window unchanged for this long is compared with the venue's REST copy."""
     book_stale_s: Seconds = 30
+    """A book silent for this long makes its connection be made anew."""
     book_dead_s: Seconds = 180
+    """All books silent for this long, though connected, end the process (75)."""
     discovery_stale_s: Seconds = 120
+    """A search for windows that has not worked for this long is shown as stale."""
 
 
 class Orders(Section):
@@ -283,6 +355,8 @@ class Orders(Section):
     """The venue not knowing an order is believed only so long after it can last have been on its way."""
     unknown_hold_s: Annotated[float, Field(gt=0, le=60)] = 10
     """An order of unknown fate stops all new ones after this."""
+    flatten_max_slippage: Price = "0.10"
+    """`laggard flatten` sells no further below the best bid than this."""
 
 
 class Speed(Section):
@@ -299,9 +373,36 @@ class PathNames(Section):
     """Where state and sockets are; default: the XDG directories."""
 
     state_dir: str | None = None
+    """Journal, tapes and what else must outlive a run."""
     run_dir: str | None = None
+    """Sockets and locks; a short path."""
     credentials_dir: str | None = None
     """One file a route: polybolt.json, chainlink.json, each 0600."""
+
+
+class Telegram(Section):
+    """The bot that tells and obeys: disabled without telegram.json (the token) or without a chat."""
+
+    required: bool = False
+    """`laggard up` starts nothing while Telegram refuses the token or the chat, or does not answer."""
+    chat_id: int = 0
+    """Where to write: a person's id, or a group's (negative); 0: to each allowed user in private."""
+    allowed_users: Annotated[tuple[int, ...], AfterValidator(_distinct_ids)] = ()
+    """Ids of the people who may command; empty: the person whose private chat `chat_id` is."""
+    api_url: HttpUrl = "https://api.telegram.org"
+    poll_s: Annotated[float, Field(gt=0, le=50)] = 10
+    """How long Telegram may hold a request for news open."""
+    answer_s: Annotated[float, Field(gt=0, le=60)] = 5
+    """Telegram's answer to anything else is waited for so long."""
+    digest_hour_utc: Annotated[int, Field(ge=0, le=23)] = 0
+    """When the day's digest is sent."""
+
+
+class Metrics(Section):
+    """Figures of all processes for Prometheus, served by the recorder to this host alone."""
+
+    listen: LoopbackAddress = ""
+    """Where: `127.0.0.1:9464`; empty: nowhere."""
 
 
 class Log(Section):

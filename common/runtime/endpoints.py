@@ -5,7 +5,7 @@ from pathlib import Path
 from common.errors import DependencyMissing
 
 ORACLES = ("oracle-chainlink", "oracle-polybolt", "oracle-rtds", "oracle-exchange")
-ROLES = (*ORACLES, "books", "strategist", "executor", "redeemer", "recorder", "sentinel", "venue")
+ROLES = (*ORACLES, "books", "strategist", "executor", "redeemer", "recorder", "telegram", "sentinel", "venue")
 """Every process there is, in the order in which people think of them."""
 
 MAX_PATH = 107

@@ -33,6 +33,16 @@ class Paths:
         return self.state_dir / "redemptions.sqlite"
 
     @property
+    def commands_file(self) -> Path:
+        """What people asked for from afar, and what became of it."""
+        return self.state_dir / "commands.sqlite"
+
+    @property
+    def outbox_file(self) -> Path:
+        """What is to be told over Telegram, and what was."""
+        return self.state_dir / "outbox.sqlite"
+
+    @property
     def tape_dir(self) -> Path:
         """Recorded frames and bus messages."""
         return self.state_dir / "tapes"

@@ -44,6 +44,7 @@ PROGRAMS = {
     "executor": "core",
     "redeemer": "core",
     "recorder": "aux",
+    "telegram": "ui",
     "venue": "sim",
     "sentinel": "sentinel",
 }
@@ -204,7 +205,7 @@ def test_every_program_stops_starts_and_restarts(running: Running) -> None:
     assert all(len({before[name], between[name], after[name]}) == 3 for name in PROGRAMS)
 
 
-@pytest.mark.parametrize("group", ["feeds", "core", "aux", "sim"])
+@pytest.mark.parametrize("group", ["feeds", "core", "aux", "ui", "sim"])
 def test_every_group_restarts(running: Running, group: str) -> None:
     members = [name for name, its_group in PROGRAMS.items() if its_group == group]
     before = running.table()
