@@ -13,6 +13,7 @@ import msgspec
 from common.errors import DependencyMissing
 from common.messages import Alert, Envelope, SourceCount
 from common.runtime.endpoints import ROLES
+from common.runtime.metrics import Metrics, serve
 from common.runtime.shell import Process, run
 from common.store.tape import Record
 from common.store.tape_writer import TapeWriter, leftovers, seal
@@ -31,6 +32,7 @@ async def recorder(process: Process) -> None:
     writer = TapeWriter(directory)
     subscriber = process.subscribe(*(role for role in ROLES if role not in NOT_RECORDED))
     heard = process.watch("bus", int(process.config.watch.tick_stale_s * SECOND))
+    metrics = open_metrics(process)
     process.set_state("ready")
     fronts: dict[tuple[str, str], int] = {}
     try:
@@ -40,6 +42,7 @@ async def recorder(process: Process) -> None:
             live = live_ranges(fronts, subscriber.counts())
             for envelope in envelopes:
                 writer.append(as_record(process, envelope, live))
+                metrics.take(envelope)
             write(process, writer)
             report(process, writer, sum(count.missed for count in subscriber.counts()))
     finally:
@@ -47,6 +50,21 @@ async def recorder(process: Process) -> None:
             writer.close()
         except DependencyMissing as error:
             process.log.error("recording_failed", problem=str(error))
+
+
+def open_metrics(process: Process) -> Metrics:
+    """The figures of all processes, served where that is configured; what stands in the way is only told."""
+    metrics = Metrics(process.clock.mono_ns, process.heartbeat)
+    listen = process.config.metrics.listen
+    if listen:
+        try:
+            serve(metrics, listen)
+        except DependencyMissing as error:
+            tell(process, Alert(level="warning", code="metrics-failed", text=str(error)))
+            process.facts["metrics"] = str(error)
+        else:
+            process.facts["metrics"] = f"served on http://{listen}/metrics"
+    return metrics
 
 
 def live_ranges(

@@ -1,4 +1,4 @@
-"""``laggard init``: makes what a first start needs and cannot come from a configuration file.
+"""``laggard init``: makes what a first start needs: a configuration, a reader key, a trading key.
 
 Owns the files and what is told about them. Overwrites nothing and prints no secret.
 """
@@ -20,9 +20,11 @@ from common.runtime.paths import Paths, make_paths
 from common.units import SECOND
 from common.venue.reader_key import new_wallet, obtain
 from procs.cli.store_key import store_trading_key
+from procs.cli.wizard import write_config
 
 
 @click.command()
+@click.option("--defaults", is_flag=True, help="Write the configuration without asking.")
 @click.option(
     "--reader-key",
     is_flag=True,
@@ -41,10 +43,26 @@ from procs.cli.store_key import store_trading_key
     type=click.Path(path_type=Path, dir_okay=False),
     help="TOML file; otherwise LAGGARD_CONFIG or the user's configuration directory.",
 )
-def init(reader_key: bool, trading_key: bool, keystore: bool, replace: bool, config_file: Path | None) -> int:
-    """Make what a first start needs: exit 1 when it exists already or is refused."""
-    if reader_key == trading_key:
-        raise click.UsageError("say what to make: laggard init --reader-key, or laggard init --trading-key")
+def init(
+    defaults: bool,
+    reader_key: bool,
+    trading_key: bool,
+    keystore: bool,
+    replace: bool,
+    config_file: Path | None,
+) -> int:
+    """Write a first configuration after a few questions, or make one of the keys a first start needs.
+
+    Exit 1 when what is to be made exists already or is refused.
+    """
+    if reader_key and trading_key:
+        raise click.UsageError("one at a time: laggard init --reader-key, then laggard init --trading-key")
+    if defaults and (reader_key or trading_key):
+        raise click.UsageError("--defaults is for the configuration; a key has none")
+    if not (reader_key or trading_key):
+        if keystore or replace:
+            raise click.UsageError("--keystore goes with --trading-key, --replace with --reader-key")
+        return write_config(config_file, defaults=defaults)
     if reader_key and keystore:
         raise click.UsageError("--keystore is for a trading key")
     if trading_key and replace:

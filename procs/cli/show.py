@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.units import usd6_text
+from procs.cli.manner import manner
 
 JSON_SCHEMA = 1
 
@@ -26,8 +27,9 @@ def print_json(kind: str, **fields: object) -> None:
 
 
 def progress(text: str) -> None:
-    """Tell a person what is going on, on stderr."""
-    click.echo(text, err=True)
+    """Tell a person what is going on, on stderr; nothing with --quiet."""
+    if not manner().quiet:
+        click.echo(text, err=True)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -36,7 +38,7 @@ def console(*, stderr: bool = False) -> Console:
     terminal = stream.isatty()
     return Console(
         file=stream,
-        no_color="NO_COLOR" in os.environ,
+        no_color=manner().colourless or bool(os.environ.get("NO_COLOR")),
         width=None if terminal else 200,
         highlight=False,
         soft_wrap=not terminal,

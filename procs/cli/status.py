@@ -2,10 +2,21 @@
 
 import click
 import msgspec
+from rich.text import Text
 
-from common.messages import OraclesReport, ReadOracles
-from procs.cli import oracles
-from procs.cli.asking import ask, find_place
+from common.messages import (
+    AccountReport,
+    Command,
+    OraclesReport,
+    ReadAccount,
+    ReadOracles,
+    StatusReport,
+    Why,
+    WhyReport,
+)
+from common.runtime.clock import SystemClock
+from procs.cli import oracles, status_lines
+from procs.cli.asking import Outcome, ask, find_place
 from procs.cli.show import add_row, console, duration, print_json, table
 from procs.cli.survey import Seen, Survey, survey
 
@@ -16,8 +27,21 @@ def status(as_json: bool) -> int:
     """Ask every process how it is; exit 0 all well, 3 something is not, 4 supervisord does not run."""
     place = find_place()
     found = survey(place)
-    answer = ask(place.run_dir, {"strategist": ReadOracles()})["strategist"] if found.seen else None
-    report = answer if isinstance(answer, OraclesReport) else None
+    answers: dict[str, Outcome] = {}
+    views: Outcome | None = None
+    if found.seen:
+        questions: dict[str, Command] = {"strategist": ReadOracles(), "executor": ReadAccount()}
+        answers = ask(place.run_dir, questions)
+        views = ask(place.run_dir, {"strategist": Why()})["strategist"]
+    routes, account = answers.get("strategist"), answers.get("executor")
+    report = routes if isinstance(routes, OraclesReport) else None
+    wall_ns = SystemClock().wall_ns()
+    facts = (
+        account if isinstance(account, AccountReport) else None,
+        status_lines.window_clock(views.views, wall_ns) if isinstance(views, WhyReport) else None,
+        next((one for one in found.seen if one.row.name == "telegram"), None),
+        status_lines.standing_alerts(_report_of(found, "sentinel")),
+    )
     if as_json:
         print_json(
             "status",
@@ -25,18 +49,30 @@ def status(as_json: bool) -> int:
             supervisor_pid=found.supervisor,
             processes={one.row.name: as_fields(one) for one in found.seen},
             oracles=oracles.as_fields(report) if report is not None else None,
+            **status_lines.as_fields(*facts),
         )
     elif found.supervisor is None:
         click.echo("supervisord is not running; laggard up starts it", err=True)
     else:
         print_survey(found)
-        if report is not None and report.audits:
-            console().print()
-            console().print(oracles.audits_table(report))
-        if report is not None and report.exchanges:
-            console().print()
-            console().print(oracles.exchanges_table(report))
+        console().print()
+        for line, style in status_lines.lines(*facts, wall_ns):
+            console().print(Text(line, style or ""))
+        _print_routes(report)
     return found.exit_code
+
+
+def _report_of(found: Survey, name: str) -> StatusReport | None:
+    return next((one.report for one in found.seen if one.row.name == name), None)
+
+
+def _print_routes(report: OraclesReport | None) -> None:
+    if report is not None and report.audits:
+        console().print()
+        console().print(oracles.audits_table(report))
+    if report is not None and report.exchanges:
+        console().print()
+        console().print(oracles.exchanges_table(report))
 
 
 def as_fields(one: Seen) -> dict[str, object]:

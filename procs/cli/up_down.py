@@ -8,11 +8,12 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from common.errors import ConfigError, DependencyMissing
-from common.runtime.config import load_config
+from common.runtime.config import Config, load_config
 from common.runtime.endpoints import ROLES
 from common.runtime.lock import hold_role
 from common.runtime.paths import Paths, make_paths
@@ -49,7 +50,8 @@ STOP_LIMIT_S = 75.0
     help="TOML file; otherwise LAGGARD_CONFIG or the user's configuration directory.",
 )
 @click.option("--live", is_flag=True, help="Trade with real money; needs a key and a clean laggard check.")
-def up(config_file: Path | None, live: bool) -> int:
+@click.option("--foreground", is_flag=True, help="Become supervisord, for systemd and containers.")
+def up(config_file: Path | None, live: bool, foreground: bool) -> int:
     """Start all processes and wait until they answer; nothing happens when they already run."""
     if any(os.environ.get(name) for name in SECRET_VARIABLES):
         close_doors()
@@ -61,13 +63,19 @@ def up(config_file: Path | None, live: bool) -> int:
         # Said twice: once where it stays and every command reads it, and once when it begins.
         raise ConfigError(['--live needs mode = "live" and [wallet] in the configuration; see laggard check'])
     paths = make_paths(config.paths.state_dir, config.paths.run_dir)
+    if live:
+        _ask_for_evidence(config, paths)
     running = supervisor_pid(stack)
     if running is None:
+        if config.telegram.required:
+            _ask_telegram(config)
         prepare(stack)
         prepare_paths(paths)
         _refuse_if_taken(stack, paths)
         hand_over(os.environ, config, paths)
         try:
+            if foreground:
+                _become(stack, paths, config_file)
             running = _start(stack, paths, config_file)
         except BaseException:
             take_back(paths)
@@ -77,6 +85,10 @@ def up(config_file: Path | None, live: bool) -> int:
         if meeting is not None and meeting.kind == "demo":
             raise DependencyMissing(
                 f"the demo (supervisord pid {running}) runs from here; end it with laggard down first"
+            )
+        if foreground:
+            raise DependencyMissing(
+                f"it runs already (supervisord pid {running}); laggard down stops it first"
             )
         progress(f"already running (supervisord pid {running})")
         if meeting is not None and Path(meeting.run_dir) != paths.run_dir:
@@ -118,6 +130,23 @@ def _forget(stack: Stack) -> None:
         stack.meeting_file.unlink()
 
 
+def _ask_for_evidence(config: Config, paths: Paths) -> None:
+    """Say by what real money may move; raises ConfigError when it may not."""
+    from common.research.verdict import evidence
+
+    found = evidence(config, paths.state_dir)
+    if found.by == "nothing":
+        raise ConfigError([f"no real money without evidence: {found.text}; {found.fix}"])
+    progress(f"evidence: {found.text}")
+
+
+def _ask_telegram(config: Config) -> None:
+    """Let Telegram refuse token or chat before anything starts; raises what says how to mend it."""
+    from common.chat.verification import verify
+
+    progress(f"Telegram knows @{verify(config)} and its chats")
+
+
 def _refuse_if_taken(stack: Stack, paths: Paths) -> None:
     mute = mute_supervisor_pid(stack)
     if mute is not None:
@@ -131,10 +160,9 @@ def _refuse_if_taken(stack: Stack, paths: Paths) -> None:
 
 
 def _start(stack: Stack, paths: Paths, config_file: Path | None) -> int:
-    extra = {"LAGGARD_CONFIG": str(config_file.resolve())} if config_file is not None else {}
     outcome = subprocess.run(
         supervisor_command(stack),
-        env=supervisor_environment(os.environ, extra),
+        env=supervisor_environment(os.environ, _extra(config_file)),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -144,17 +172,28 @@ def _start(stack: Stack, paths: Paths, config_file: Path | None) -> int:
     while outcome.returncode == 0 and time.monotonic() < deadline:
         pid = supervisor_pid(stack)
         if pid is not None:
-            file = (
-                str(config_file.resolve())
-                if config_file is not None
-                else os.environ.get("LAGGARD_CONFIG", "")
-            )
-            write_meeting(stack, Meeting(str(paths.run_dir), str(paths.state_dir), file, "up"))
+            _meet(stack, paths, config_file)
             return pid
         time.sleep(0.05)
     reason = (outcome.stderr or outcome.stdout).strip().splitlines()
     said = reason[-1] if reason else f"it ended with {outcome.returncode}"
     raise DependencyMissing(f"supervisord did not start: {said}; see {stack.log_dir / 'supervisord.log'}")
+
+
+def _become(stack: Stack, paths: Paths, config_file: Path | None) -> NoReturn:
+    """Go on as supervisord in the foreground: whoever started this is its parent, and sees its end."""
+    _meet(stack, paths, config_file)
+    command = supervisor_command(stack, "--nodaemon")
+    os.execve(command[0], command, supervisor_environment(os.environ, _extra(config_file)))  # noqa: S606
+
+
+def _meet(stack: Stack, paths: Paths, config_file: Path | None) -> None:
+    file = str(config_file.resolve()) if config_file is not None else os.environ.get("LAGGARD_CONFIG", "")
+    write_meeting(stack, Meeting(str(paths.run_dir), str(paths.state_dir), file, "up"))
+
+
+def _extra(config_file: Path | None) -> dict[str, str]:
+    return {"LAGGARD_CONFIG": str(config_file.resolve())} if config_file is not None else {}
 
 
 def _wait_until_answering(place: Place) -> Survey:

@@ -235,11 +235,6 @@ def test_the_files_lie_where_the_configuration_says_by_default(
     ]
 
 
-def test_without_saying_what_to_make_it_names_the_option(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(laggard, ["init"]) == 2
-    assert "--reader-key" in capsys.readouterr().err
-
-
 def test_without_the_library_it_says_what_to_install(
     venue: Venue, credentials: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

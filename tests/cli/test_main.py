@@ -31,7 +31,7 @@ def test_help_speaks_of_real_money_too(capsys: pytest.CaptureFixture[str]) -> No
     assert run(laggard, ["--help"]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "on paper or live" in told
-    assert "init Make what a first start needs: a reader key, a trading key." in told
+    assert "init Write a first configuration; make a reader key, a trading key." in told
 
 
 @pytest.mark.parametrize("name", COMMANDS)
