@@ -17,6 +17,7 @@ from common.feeds.market.discovery import Discovery
 from common.feeds.market.gamma import slug_parts
 from common.feeds.market.kept_book import Best
 from common.messages import Accepted, Answer, Command, FollowWindows, MarketState, Outcome, ProveBook, Request
+from common.runtime.canary_way import send_canaries
 from common.runtime.log import Burst
 from common.runtime.shell import Process, run
 from common.store.raw_frames import RawLog
@@ -376,6 +377,7 @@ async def books(process: Process) -> None:
             group.create_task(watcher.flush(), name="flush")
             group.create_task(watcher.tell(), name="news")
             group.create_task(watcher.hear_witness(), name="witness")
+            group.create_task(send_canaries(process), name="canaries")
             group.create_task(keep_connected(watcher.link, process.clock, process.log), name="market channel")
     finally:
         watcher.witness.source.close()

@@ -23,6 +23,7 @@ from common.feeds.http import HttpSource
 from common.feeds.market.clob_market import BookSnapshot, first_subscription, parse_frame
 from common.feeds.market.discovery import Discovery
 from common.messages import CheckResult, ChecksReport, MarketState
+from common.research.verdict import evidence_check
 from common.runtime.clock import SystemClock
 from common.runtime.config import Config, load_config
 from common.runtime.credentials import read_credentials
@@ -30,12 +31,12 @@ from common.runtime.paths import Paths, make_paths
 from common.runtime.trading_key import close_doors, refuse_in_environment
 from common.store.journal_read import read_journal
 from common.units import SECOND
-from common.venue.checks import NO_WINDOW, CheckContext, run_checks
+from common.venue.checks import NO_WINDOW, SELLING, CheckContext, run_checks
 from procs.live_account import CLOB_FIELDS, open_account
 
 HEAR_S = 4.0
 ACCOUNT_CHECKS = (
-    "key", "chain", "contracts", "balance", "allowance", "api key", "standing", "user channel",
+    "key", "chain", "contracts", "balance", "allowance", SELLING, "api key", "standing", "user channel",
 )  # fmt: skip
 
 
@@ -105,6 +106,11 @@ async def _hear(link: Link, heard: asyncio.Event, clock: SystemClock) -> None:
 
 async def check(config: Config, paths: Paths) -> ChecksReport:
     """Run every check that makes sense in this mode; one that cannot be run has failed with its reason."""
+    report = await _check_outside(config, paths)
+    return msgspec.structs.replace(report, results=(*report.results, evidence_check(config, paths.state_dir)))
+
+
+async def _check_outside(config: Config, paths: Paths) -> ChecksReport:
     clock = SystemClock()
     markets, trouble = await _markets(config, clock)
     probe = Probe(config, paths, clock, markets, trouble)

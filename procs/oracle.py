@@ -25,6 +25,7 @@ from common.feeds.oracle.price_fields import Control
 from common.feeds.oracle.route import Conversation, Disabled, Line, Route, series_key
 from common.feeds.oracle.routes import plan_route
 from common.messages import Envelope, RouteName, Tick
+from common.runtime.canary_way import send_canaries
 from common.runtime.log import Burst
 from common.store.raw_frames import RawLog
 from common.units import MILLISECOND, SECOND
@@ -50,6 +51,7 @@ async def oracle(process: Process, name: RouteName) -> None:
     raw = RawLog(process.paths.tape_dir, process.role)
     feed = Feed(process, planned, raw.append)
     process.keep_warm(rehearsal(stage(process, planned)))
+    process.spawn(send_canaries(process), name="canaries")
     try:
         await feed.run()
     finally:

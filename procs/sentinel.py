@@ -1,157 +1,69 @@
-"""The sentinel: supervisord's event listener that watches heartbeats, crash loops and programs given up.
+"""The sentinel: supervisord's event listener. Watches heartbeats, canaries, crash loops, programs given up.
 
-A thread speaks the listener's protocol on the real stdin and stdout, another owns the connection to
-supervisord; ``common.core.vigil`` decides. Nothing else may ever reach the real stdout.
+``common.core.vigil`` and ``common.core.canary`` decide; ``procs.sentinel_talk`` speaks with supervisord.
+Nothing else may ever reach the real stdout.
 """
 
 import asyncio
 import contextlib
 import datetime
-import io
 import os
 import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import TextIO
-from xmlrpc.client import Fault, ServerProxy
 
 import msgspec
 import zmq
-from supervisor import childutils
 
-from common.core.vigil import (
-    Beat,
-    Changed,
-    DumpStacks,
-    Effect,
-    Event,
-    HoldOrders,
-    Kill,
-    Looked,
-    Revive,
-    Row,
-    Say,
-    Stop,
-    Vigil,
-    step,
-)
-from common.errors import EXIT_OK, CallRefused, CallTimedOut, DependencyMissing
-from common.messages import Alert, Envelope, Heartbeat, SetPosture
+from common.core import canary, vigil
+from common.core.canary import Canaries, Garbled, Heard
+from common.core.vigil import Beat, Changed, HoldOrders, Looked, Over, Row, Say, Vigil
+from common.errors import EXIT_OK, CallRefused, CallTimedOut
+from common.messages import SCHEMA, Alert, Canary, Envelope, Heartbeat, SetPosture
 from common.runtime.calls import call
+from common.runtime.canary_way import FEEDS
 from common.runtime.endpoints import ROLES, publish_endpoint
-from common.runtime.shell import Process, run
-from common.runtime.supervisor import UNREACHABLE, process_table, rpc
+from common.runtime.shell import HEARTBEAT_S, Process, run
+from common.runtime.sockets import is_readable, plain_socket
+from common.units import SECOND
+from procs.sentinel_guard import Guard, start_guard
+from procs.sentinel_talk import Order, attend, listen, supervisor_socket, take_protocol
 
 ROLE = "sentinel"
-POLL_S = 0.12
-"""How often the process table is read, which also keeps supervisord's loop awake."""
 UNWATCHED = frozenset({ROLE, "venue"})
 """Programs that send no heartbeat to the sentinel: itself, and the simulated venue."""
 POSTURE_TRIES = 5
+TOPICS = (b"health.", b"canary.")
+
+Event = Beat | Changed | Looked | Heard | Garbled
 
 
-def take_protocol() -> tuple[TextIO, TextIO]:
-    """Keep the real stdin and stdout for the protocol; whatever else writes to stdout reaches stderr."""
-    # latin-1: the header counts bytes, so one byte must be one character.
-    events = io.TextIOWrapper(os.fdopen(os.dup(0), "rb"), encoding="latin-1", newline="\n")
-    answers = io.TextIOWrapper(
-        os.fdopen(os.dup(1), "wb", buffering=0), encoding="latin-1", newline="\n", write_through=True
-    )
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    return events, answers
-
-
-def listen(
-    events: TextIO, answers: TextIO, tell: Callable[[str, str], None], ended: Callable[[], None]
-) -> None:
-    """Speak the listener's protocol until supervisord closes it; ``tell`` gets program and state."""
-    while True:
-        try:
-            headers, payload = childutils.listener.wait(events, answers)
-        except (KeyError, ValueError, OSError):
-            ended()
-            return
-        name = headers.get("eventname", "")
-        if name.startswith("PROCESS_STATE_"):
-            fields = childutils.get_headers(payload.partition("\n")[0])
-            tell(fields.get("processname", ""), name.removeprefix("PROCESS_STATE_"))
-        try:
-            childutils.listener.ok(answers)
-        except OSError:
-            ended()
-            return
-
-
-Order = DumpStacks | Kill | Stop | Revive
-
-
-def attend(
-    socket_path: Path,
-    orders: "queue.SimpleQueue[Order]",
-    tell: Callable[[tuple[Row, ...]], None],
-    failed: Callable[[str], None],
-) -> None:
-    """Own the connection to supervisord: read the table again and again, carry out orders between."""
-    server = rpc(socket_path)
-    names: dict[str, str] = {}
-    while True:
-        try:
-            order = orders.get(timeout=POLL_S)
-        except queue.Empty:
-            order = None
-        try:
-            if order is not None:
-                carry_out(server, names.get(order.name, order.name), order)
-            rows = tuple(Row(row.name, row.group, row.state, row.pid) for row in process_table(server))
-        except Fault as fault:
-            if fault.faultString == "SHUTDOWN_STATE":
-                continue
-            # The program changed state meanwhile: the next table shows what is true now.
-            failed(f"{type(order).__name__} {order.name if order else ''}: {fault.faultString}")
-        except UNREACHABLE as error:
-            failed(f"supervisord does not answer: {error}")
-            server = rpc(socket_path)
-        else:
-            names = {row.name: f"{row.group}:{row.name}" for row in rows}
-            tell(rows)
-
-
-def carry_out(server: ServerProxy, name: str, order: Order) -> None:
-    """One order by RPC; a signal only reaches the process it was meant for."""
-    supervisor = server.supervisor
-    if isinstance(order, Stop):
-        supervisor.stopProcess(name, False)
-    elif isinstance(order, Revive):
-        supervisor.startProcess(name, False)
-    else:
-        info = supervisor.getProcessInfo(name)
-        assert isinstance(info, dict)
-        if info["pid"] == order.pid:
-            supervisor.signalProcess(name, "USR1" if isinstance(order, DumpStacks) else "KILL")
-
-
-async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
+async def sentinel(process: Process, events: TextIO, answers: TextIO, guard: Guard) -> None:
     """Watch until supervisord ends or the process is told to stop."""
     socket_path, parent = supervisor_socket(), os.getppid()
     loop = asyncio.get_running_loop()
-    inbox: asyncio.Queue[Event | None] = asyncio.Queue()
+    inbox: asyncio.Queue[Changed | Looked | None] = asyncio.Queue()
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
-    table_age = process.watch("process table", 10_000_000_000)
+    table_age = process.watch("process table", 10 * SECOND)
     failures: set[str] = set()
     closed = threading.Event()
-
-    def put(event: Event) -> None:
-        loop.call_soon_threadsafe(inbox.put_nowait, event)
+    watch, canaries = Vigil(unwatched=UNWATCHED), Canaries(feeds=FEEDS)
 
     def changed(name: str, state: str) -> None:
-        put(Changed(process.clock.mono_ns(), name, state))
+        loop.call_soon_threadsafe(note_change, name, state)
+
+    def note_change(name: str, state: str) -> None:
+        inbox.put_nowait(Changed(process.clock.mono_ns(), name, state))
 
     def looked(rows: tuple[Row, ...]) -> None:
-        put(Looked(process.clock.mono_ns(), process.clock.wall_ns(), rows))
+        loop.call_soon_threadsafe(note_look, rows)
+
+    def note_look(rows: tuple[Row, ...]) -> None:
+        # Stamped here: when this loop stood still, it has not heard a heartbeat either.
+        inbox.put_nowait(Looked(process.clock.mono_ns(), process.clock.wall_ns(), rows))
 
     def failed(text: str) -> None:
         loop.call_soon_threadsafe(note_failure, text)
@@ -167,36 +79,24 @@ async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
         closed.set()
         loop.call_soon_threadsafe(process.stopping.set)
 
-    async def hear() -> None:
-        # Not the counting subscriber: of all that is published the sentinel wants the heartbeats alone.
-        socket = process.ctx.socket(zmq.SUB)
-        socket.linger = 0
-        socket.reconnect_ivl = 10
-        socket.subscribe(b"health.")
-        for role in ROLES:
-            if role not in UNWATCHED:
-                socket.connect(publish_endpoint(process.run_dir, role))
-        decoder = msgspec.msgpack.Decoder(Envelope)
-        while True:
-            frames = await socket.recv_multipart()
-            try:
-                body = decoder.decode(frames[-1]).body
-            except msgspec.DecodeError:
-                process.count("unreadable_heartbeats")
-                continue
-            if isinstance(body, Heartbeat):
-                inbox.put_nowait(Beat(process.clock.mono_ns(), body.role, body.pid))
-
     async def wake() -> None:
         await process.stopping.wait()
         inbox.put_nowait(None)
 
-    def act(effect: Effect) -> None:
-        if isinstance(effect, Say):
-            process.log.warning("alert", code=effect.code, text=effect.text)
-            alert = Alert(level=effect.level, code=effect.code, text=effect.text)
-            process.publisher.publish(f"alert.{effect.code}", alert)
-            process.facts[f"alert.{effect.code}"] = effect.text
+    def take(event: Event) -> None:
+        nonlocal watch, canaries
+        effects: tuple[vigil.Effect, ...] = ()
+        if not isinstance(event, Heard | Garbled):
+            watch, effects = vigil.step(watch, event)
+        if not isinstance(event, Changed):
+            canaries, said = canary.step(canaries, event)
+            effects += said
+        for effect in effects:
+            act(effect)
+
+    def act(effect: vigil.Effect) -> None:
+        if isinstance(effect, Say | Over):
+            tell(process, effect)
         elif isinstance(effect, HoldOrders):
             process.spawn(hold_orders(process, effect.reason), name="hold orders")
         else:
@@ -209,25 +109,109 @@ async def sentinel(process: Process, events: TextIO, answers: TextIO) -> None:
         (attend, (socket_path, orders, looked, failed)),
     ):
         threading.Thread(target=work, args=arguments, daemon=True, name=work.__name__).start()
-    process.spawn(hear(), name="heartbeats")
+    process.spawn(beat(guard), name="guard")
     process.spawn(wake(), name="wake")
     process.set_state("ready", "")
-    vigil = Vigil(unwatched=UNWATCHED)
+    ears = Ears(process)
     rows: tuple[Row, ...] = ()
     try:
         while (event := await inbox.get()) is not None:
-            vigil, effects = step(vigil, event)
-            for effect in effects:
-                act(effect)
+            if isinstance(event, Looked):
+                for heard in ears.heard():
+                    take(heard)
+            take(event)
             if isinstance(event, Looked):
                 table_age.touch()
                 rows = event.rows
-                process.facts.update(restart_facts(vigil))
+                process.facts.update(restart_facts(watch))
     finally:
         if closed.is_set() or os.getppid() != parent:
             end_orphans(rows)
             # Nobody is left to read the log: any further line would only fail.
             os._exit(EXIT_OK)
+
+
+async def beat(guard: Guard) -> None:
+    """Show the guard that this loop turns."""
+    while True:
+        guard.beat()
+        await asyncio.sleep(HEARTBEAT_S)
+
+
+class Ears:
+    """Hears heartbeats and canaries; not the counting subscriber, for of the rest nothing is wanted.
+
+    They are read when the process table comes, all that are there: on a busy machine one turn for each would
+    be more turns than there are, and whoever judges by unread heartbeats kills the living.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._socket = plain_socket(process.ctx, zmq.SUB)
+        self._socket.reconnect_ivl = 10
+        for topic in TOPICS:
+            self._socket.subscribe(topic)
+        for role in ROLES:
+            if role not in UNWATCHED:
+                self._socket.connect(publish_endpoint(process.run_dir, role))
+
+    def heard(self) -> Iterator[Beat | Heard | Garbled]:
+        """All that came since the last time."""
+        while is_readable(self._socket):
+            topic, raw = self._socket.recv_multipart(zmq.NOBLOCK)[-2:]
+            event = understood(topic, raw, self._process.clock.mono_ns())
+            if event is None or isinstance(event, Garbled):
+                self._process.count("unreadable")
+            if event is not None:
+                yield event
+
+
+class _Head(msgspec.Struct):
+    """As much of an envelope as any version can read."""
+
+    source: str
+
+
+_decoder = msgspec.msgpack.Decoder(Envelope)
+_heads = msgspec.msgpack.Decoder(_Head)
+
+
+def understood(topic: bytes, raw: bytes, mono_ns: int) -> Beat | Heard | Garbled | None:
+    """What a message on these topics tells; None when it tells nothing, or not even of whom."""
+    try:
+        envelope = _decoder.decode(raw)
+    except msgspec.DecodeError as error:
+        return _garbled(topic, raw, str(error))
+    body = envelope.body
+    if isinstance(body, Heartbeat):
+        return Beat(mono_ns, body.role, body.pid, body.state)
+    if envelope.schema > SCHEMA:
+        return Garbled(envelope.source, f"schema {envelope.schema}, here {SCHEMA}")
+    if isinstance(body, Canary):
+        return Heard(body.feed, body.boot, body.number, envelope.source, envelope.mono_ns)
+    return None
+
+
+def _garbled(topic: bytes, raw: bytes, why: str) -> Garbled | None:
+    if not topic.startswith(b"canary."):
+        return None
+    try:
+        return Garbled(_heads.decode(raw).source, why)
+    except msgspec.DecodeError:
+        return None
+
+
+def tell(process: Process, news: Say | Over) -> None:
+    """Say it in the log and on the bus, and keep it in the status for as long as it lasts."""
+    fact = f"alert.{news.code}"
+    if isinstance(news, Say):
+        alert = Alert(level=news.level, code=news.code, text=news.text)
+        process.facts[fact] = f"{_utc(process.clock.wall_ns())} {news.level} {news.text}"
+    else:
+        alert = Alert(level="info", code=f"{news.code}-over", text=news.text)
+        process.facts.pop(fact, None)
+    process.log.warning("alert", level=alert.level, code=alert.code, text=alert.text)
+    process.publisher.publish(f"alert.{alert.code}", alert)
 
 
 def end_orphans(rows: Iterable[Row]) -> None:
@@ -253,10 +237,10 @@ async def hold_orders(process: Process, reason: str) -> None:
     process.log.error("posture_not_set", text="the executor does not answer; it refuses stale data by itself")
 
 
-def restart_facts(vigil: Vigil) -> dict[str, str]:
+def restart_facts(watch: Vigil) -> dict[str, str]:
     """Restart counts with their times, for Status."""
     facts: dict[str, str] = {}
-    for name, watched in vigil.programs.items():
+    for name, watched in watch.programs.items():
         facts[f"restarts.{name}"] = str(watched.restarts)
         if watched.restarts:
             facts[f"unexpected_restarts.{name}"] = str(watched.unexpected)
@@ -265,30 +249,19 @@ def restart_facts(vigil: Vigil) -> dict[str, str]:
 
 
 def _utc(wall_ns: int) -> str:
-    return datetime.datetime.fromtimestamp(wall_ns // 1_000_000_000, datetime.UTC).strftime(
-        "%Y-%m-%dT%H:%M:%SZ"
-    )
-
-
-def supervisor_socket() -> Path:
-    """Where supervisord listens, from the environment it gives its listeners."""
-    url = os.environ.get("SUPERVISOR_SERVER_URL", "")
-    if not url.startswith("unix://"):
-        raise DependencyMissing(
-            "the sentinel is an event listener; supervisord starts it with SUPERVISOR_SERVER_URL=unix://..."
-        )
-    return Path(url.removeprefix("unix://"))
+    return datetime.datetime.fromtimestamp(wall_ns // SECOND, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def main() -> None:
-    """Take the protocol before anything can print, then run the process.
+    """Start the guard and take the protocol before anything can print, then run the process.
 
     It outlives supervisord by a moment (TERM, not KILL) to end what the kernel does not.
     """
+    guard = start_guard()
     events, answers = take_protocol()
     run(
         ROLE,
-        lambda process: sentinel(process, events, answers),
+        lambda process: sentinel(process, events, answers, guard),
         log_stream=sys.stderr,
         death_signal=signal.SIGTERM,
     )

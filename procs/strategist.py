@@ -28,6 +28,7 @@ from common.core.route_rule import WHO, exchange_views, route_reports
 from common.errors import CallRefused, CallTimedOut
 from common.messages import (
     Answer,
+    Canary,
     Command,
     Envelope,
     OraclesReport,
@@ -38,8 +39,10 @@ from common.messages import (
     Verdict,
     Why,
     WhyReport,
+    envelope_id,
 )
 from common.runtime.calls import Caller, call
+from common.runtime.canary_way import pass_on
 from common.runtime.shell import Process, run
 from common.units import SECOND
 
@@ -156,6 +159,9 @@ async def strategist(process: Process) -> None:
             advance(Incomplete(incomplete))
         for envelope in envelopes:
             advance(envelope)
+            # The executor tells of each one too: only what comes from its feed is on its way.
+            if isinstance(envelope.body, Canary) and envelope.source == envelope.body.feed:
+                pass_on(process, envelope.body, envelope_id(envelope), executor)
         newest_input.touch()
 
     stage: list[rehearsal.Rehearsal] = []

@@ -1,6 +1,7 @@
 """The wire: plain msgpack that any reader understands, tolerant of what a newer writer adds."""
 
 import base64
+from pathlib import Path
 from typing import get_args
 
 import msgpack
@@ -20,6 +21,8 @@ from common.messages import (
     Status,
     Tick,
 )
+from common.store.tape import Record, verify
+from common.store.tape_writer import TapeWriter
 
 ENVELOPE = Envelope(
     schema=SCHEMA,
@@ -99,6 +102,15 @@ def test_what_schema_2_wrote_is_still_read() -> None:
     assert (fill.side, fill.released_usd6, fill.cost_usd6) == ("buy", 0, 9_520_000)
     assert isinstance(position, PositionState)
     assert (position.sold6, position.realized_usd6, position.size6) == (0, 0, 17_000_000)
+
+
+def test_a_tape_of_schema_2_is_whole(tmp_path: Path) -> None:
+    writer = TapeWriter(tmp_path)
+    for topic, text in WRITTEN_BY_SCHEMA_2.items():
+        writer.append(Record(3, 2, "bus", "executor", topic, base64.b64decode(text)))
+    writer.close()
+    found = verify(tmp_path)
+    assert (found.records, found.unreadable_bodies, found.tears, found.holes) == (3, 0, (), ())
 
 
 def test_the_schema_counts_the_kinds_of_messages() -> None:

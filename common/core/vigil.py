@@ -9,16 +9,21 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 SECOND_NS = 1_000_000_000
-SILENCE_NS = 3 * SECOND_NS
+SILENCE_NS = 4 * SECOND_NS
 WARM_UP_NS = 15 * SECOND_NS
 MERCY_NS = SECOND_NS // 2
 """From the request for a stack dump to the kill."""
 LOOP_SPAN_NS = 60 * SECOND_NS
 LOOP_STARTS = 6
-"""More unexpected starts than this within ``LOOP_SPAN_NS`` are a crash loop."""
+"""So many starts within ``LOOP_SPAN_NS``, the first one and those nobody asked for, are a crash loop."""
 REVIVE_NS = 60 * SECOND_NS
+"""From FATAL to the first revival; each further one waits twice as long as the one before."""
+REVIVE_CAP_NS = 600 * SECOND_NS
+GOOD_SPAN_NS = 600 * SECOND_NS
+"""After running for so long a revived program begins anew with ``REVIVE_NS``."""
 OWN_STALL_NS = SECOND_NS
 _TIMES_KEPT = 20
+_DOUBLINGS = 8
 
 ALIVE = frozenset({"STARTING", "RUNNING"})
 
@@ -49,6 +54,8 @@ class Beat:
     mono_ns: int
     name: str
     pid: int
+    state: str = "ready"
+    """What it says of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +106,22 @@ class HoldOrders:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Raise an alert."""
+    """Raise an alert; its condition lasts until ``Over`` with the same code."""
 
     level: Literal["info", "warning", "critical"]
     code: str
     text: str
 
 
-Effect = DumpStacks | Kill | Stop | Revive | HoldOrders | Say
+@dataclass(frozen=True, slots=True)
+class Over:
+    """What an alert told of is over."""
+
+    code: str
+    text: str
+
+
+Effect = DumpStacks | Kill | Stop | Revive | HoldOrders | Say | Over
 Event = Looked | Beat | Changed
 
 
@@ -121,6 +136,10 @@ class Watched:
     beat_ns: int | None = None
     """Its last heartbeat; None before the first."""
     dumped_ns: int | None = None
+    silent: bool = False
+    """An alert told of its silence, and it has not beaten since."""
+    running_ns: int | None = None
+    """Since when this process is RUNNING."""
     ran: bool = False
     """It was reported RUNNING: supervisord's back-off no longer guards it."""
     asked: bool = False
@@ -131,7 +150,9 @@ class Watched:
     loop_starts_ns: tuple[int, ...] = ()
     looping: bool = False
     given_up_ns: int | None = None
-    """When FATAL was seen or a revival was last tried."""
+    """When FATAL was last seen to begin or a revival was last tried."""
+    revivals: int = 0
+    """Tried since it last ran well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +168,7 @@ class Vigil:
 def step(vigil: Vigil, event: Event) -> tuple[Vigil, tuple[Effect, ...]]:
     """Take one event; returns the next state and what to do now."""
     if isinstance(event, Beat):
-        return _heard(vigil, event), ()
+        return _heard(vigil, event)
     if isinstance(event, Changed):
         return _announced(vigil, event), ()
     return _looked(vigil, event)
@@ -157,12 +178,15 @@ def _put(vigil: Vigil, name: str, watched: Watched) -> Vigil:
     return replace(vigil, programs={**vigil.programs, name: watched})
 
 
-def _heard(vigil: Vigil, beat: Beat) -> Vigil:
+def _heard(vigil: Vigil, beat: Beat) -> tuple[Vigil, tuple[Effect, ...]]:
     watched = vigil.programs.get(beat.name)
     if watched is None or watched.pid != beat.pid:
         # A beat of a process that is gone, or not yet in the table: it says nothing about the present one.
-        return vigil
-    return _put(vigil, beat.name, replace(watched, beat_ns=beat.mono_ns, dumped_ns=None))
+        return vigil, ()
+    over: tuple[Effect, ...] = ()
+    if watched.silent:
+        over = (Over(f"silent.{beat.name}", f"{beat.name} (pid {beat.pid}) gives signs of life again"),)
+    return _put(vigil, beat.name, replace(watched, beat_ns=beat.mono_ns, dumped_ns=None, silent=False)), over
 
 
 def _announced(vigil: Vigil, changed: Changed) -> Vigil:
@@ -204,26 +228,40 @@ def _judge(old: Watched, row: Row, look: Looked, unwatched: bool) -> tuple[Watch
     effects: list[Effect] = []
     new = old
     if row.pid and row.pid != old.pid:
-        new = _started(old, row, look)
-    new = replace(new, state=row.state, ran=new.ran or row.state == "RUNNING")
+        new, wanted = _started(old, row, look)
+        effects.extend(wanted)
+    running_ns = None
+    if row.state == "RUNNING":
+        running_ns = look.mono_ns if new.running_ns is None else new.running_ns
+    new = replace(new, state=row.state, running_ns=running_ns, ran=new.ran or row.state == "RUNNING")
     if row.state in ("STOPPING", "STOPPED"):
         new = replace(new, asked=True)
     new, wanted = _judge_loop(new, row, look)
     effects.extend(wanted)
-    new, wanted = _judge_fatal(new, row, look)
+    new, wanted = _judge_fatal(new, row, look, entered=old.state != row.state)
     effects.extend(wanted)
+    if new.silent and row.state in ("STOPPED", "FATAL"):
+        new = replace(new, silent=False)
+        effects.append(Over(f"silent.{row.name}", f"{row.name} does not run any more ({row.state})"))
     if row.state in ALIVE and row.pid and not unwatched:
         new, wanted = _judge_silence(new, row, look)
         effects.extend(wanted)
     return new, effects
 
 
-def _started(old: Watched, row: Row, look: Looked) -> Watched:
+def _started(old: Watched, row: Row, look: Looked) -> tuple[Watched, Iterable[Effect]]:
     new = replace(
-        old, pid=row.pid, seen_ns=look.mono_ns, beat_ns=None, dumped_ns=None, ran=False, asked=False
+        old,
+        pid=row.pid,
+        seen_ns=look.mono_ns,
+        beat_ns=None,
+        dumped_ns=None,
+        running_ns=None,
+        ran=False,
+        asked=False,
     )
     if old.pid == 0:
-        return new
+        return new, ()
     new = replace(
         new,
         restarts=old.restarts + 1,
@@ -231,20 +269,23 @@ def _started(old: Watched, row: Row, look: Looked) -> Watched:
     )
     if old.asked:
         # A person started it: whatever was wrong before is theirs now.
-        return replace(new, looping=False, loop_starts_ns=())
+        over = [Over(f"crash-loop.{row.name}", f"{row.name} was started again")] if old.looping else []
+        return replace(new, looping=False, loop_starts_ns=()), over
     # supervisord's own back-off guards a program that never got to RUNNING; nothing guards one that did.
-    starts = (*old.loop_starts_ns, look.mono_ns) if old.ran else old.loop_starts_ns
-    return replace(new, unexpected=old.unexpected + 1, loop_starts_ns=starts)
+    before = old.loop_starts_ns or (old.seen_ns,)
+    starts = (*before, look.mono_ns) if old.ran else old.loop_starts_ns
+    return replace(new, unexpected=old.unexpected + 1, loop_starts_ns=starts), ()
 
 
 def _judge_loop(watched: Watched, row: Row, look: Looked) -> tuple[Watched, Iterable[Effect]]:
-    recent = tuple(at for at in watched.loop_starts_ns if look.mono_ns - at <= LOOP_SPAN_NS)
+    recent = tuple(at for at in watched.loop_starts_ns if look.mono_ns - at < LOOP_SPAN_NS)
     watched = replace(watched, loop_starts_ns=recent)
-    if len(recent) <= LOOP_STARTS or watched.looping:
+    if len(recent) < LOOP_STARTS or watched.looping:
         return watched, ()
     text = (
-        f"{row.name} was started {len(recent)} times within {LOOP_SPAN_NS // SECOND_NS} s and is stopped; "
-        f"read its log, cure the cause, then start it with supervisorctl start {row.group}:{row.name}"
+        f"{row.name} was started {len(recent)} times within {LOOP_SPAN_NS // SECOND_NS} s: "
+        f"it is stopped and there are no new orders; read its log, cure the cause, start it with "
+        f"supervisorctl start {row.group}:{row.name}, then laggard resume"
     )
     return replace(watched, looping=True), (
         Stop(row.name),
@@ -253,18 +294,28 @@ def _judge_loop(watched: Watched, row: Row, look: Looked) -> tuple[Watched, Iter
     )
 
 
-def _judge_fatal(watched: Watched, row: Row, look: Looked) -> tuple[Watched, Iterable[Effect]]:
+def _judge_fatal(
+    watched: Watched, row: Row, look: Looked, *, entered: bool
+) -> tuple[Watched, Iterable[Effect]]:
+    now = look.mono_ns
     if row.state == "FATAL":
-        if watched.given_up_ns is None:
-            text = f"supervisord gave up on {row.name}; its log says why; it is started again every minute"
-            return replace(watched, given_up_ns=look.mono_ns), (Say("critical", f"fatal.{row.name}", text),)
-        if look.mono_ns - watched.given_up_ns < REVIVE_NS:
+        wait_ns = min(REVIVE_NS << min(watched.revivals, _DOUBLINGS), REVIVE_CAP_NS)
+        if entered or watched.given_up_ns is None:
+            again = watched.given_up_ns is not None
+            text = (
+                f"supervisord gave up on {row.name}; its log says why; it is started again "
+                f"in {wait_ns // SECOND_NS} s, and if that fails after ever longer waits"
+            )
+            said = () if again else (Say("critical", f"fatal.{row.name}", text),)
+            return replace(watched, given_up_ns=now), said
+        if now - watched.given_up_ns < wait_ns:
             return watched, ()
-        return replace(watched, given_up_ns=look.mono_ns), (Revive(row.name),)
-    if row.state == "RUNNING" and watched.given_up_ns is not None:
-        return replace(watched, given_up_ns=None), (
-            Say("info", f"fatal.{row.name}", f"{row.name} runs again"),
-        )
+        return replace(watched, given_up_ns=now, revivals=watched.revivals + 1), (Revive(row.name),)
+    if watched.running_ns is not None and now - watched.running_ns >= GOOD_SPAN_NS:
+        watched = replace(watched, revivals=0)
+    if watched.given_up_ns is not None and row.state in ("RUNNING", "STOPPED"):
+        how = "runs again" if row.state == "RUNNING" else "was stopped"
+        return replace(watched, given_up_ns=None), (Over(f"fatal.{row.name}", f"{row.name} {how}"),)
     return watched, ()
 
 
@@ -284,7 +335,5 @@ def _judge_silence(watched: Watched, row: Row, look: Looked) -> tuple[Watched, I
         f"{row.name} (pid {row.pid}) gave no sign of life for {silent_ns / SECOND_NS:.1f} s: "
         f"its stacks go to its log, then it is killed and started again"
     )
-    return replace(watched, dumped_ns=look.mono_ns), (
-        DumpStacks(row.name, row.pid),
-        Say("warning", f"silent.{row.name}", text),
-    )
+    said = () if watched.silent else (Say("warning", f"silent.{row.name}", text),)
+    return replace(watched, dumped_ns=look.mono_ns, silent=True), (DumpStacks(row.name, row.pid), *said)

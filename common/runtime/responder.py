@@ -16,6 +16,7 @@ from common.errors import CallRefused
 from common.messages import (
     SCHEMA,
     Answer,
+    Canary,
     Command,
     ProveBook,
     ReadAccount,
@@ -34,7 +35,7 @@ from common.runtime.sockets import is_readable, plain_socket
 MAX_REQUEST_BYTES = 1 << 20
 REMEMBERED_ANSWERS = 1000
 
-_READINGS = (Status, TakeSnapshot, Why, ReadAccount, ReadOracles, ProveBook)
+_READINGS = (Status, TakeSnapshot, Why, ReadAccount, ReadOracles, ProveBook, Canary)
 """Asking these again does no harm, and a thousand remembered snapshots would fill the memory."""
 
 Handler = Callable[[Command, Request], Answer | Awaitable[Answer]]

@@ -42,7 +42,7 @@ from common.runtime.subscriber import Subscriber
 from common.runtime.trading_key import refuse_in_environment
 
 HEARTBEAT_S = 0.2
-HANG_LIMIT_S = 10.0
+HANG_LIMIT_S = 8.0
 STOP_GRACE_S = 1.8
 """For a body to end by itself after SIGTERM, orders in flight included; then it is cancelled."""
 _PR_SET_PDEATHSIG = 1
@@ -213,6 +213,8 @@ def run(
     die_with_parent(death_signal, parent)
     faulthandler.enable(stream)
     faulthandler.register(signal.SIGUSR1, file=stream, all_threads=True)
+    # A start can hang too; the heartbeat takes this over.
+    faulthandler.dump_traceback_later(HANG_LIMIT_S, exit=True)
     try:
         refuse_in_environment(os.environ)
         config = load_config()

@@ -1,7 +1,7 @@
 """The start-up checks: what has to be true before real money moves, each in one line with the one fix.
 
 Every check looks at one thing and changes nothing. One that cannot be answered has failed: with real money
-what is not known is not well.
+what is not known is not well. What only selling needs stops no buying, and is skipped then.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from common.venue.signing.contracts import (
     COLLATERAL,
     CONDITIONAL_TOKENS,
     EXCHANGES,
+    POSITION_MANAGER,
 )
 
 ONE_CHECK_S = 5.0
@@ -32,6 +33,10 @@ REFUSE_OFFSET_NS = 5 * SECOND
 LITTLE_SPACE = 1 << 30
 NO_SPACE = 100 << 20
 NO_WINDOW = "no window is listed at present"
+SELLING = "approval to sell"
+"""The one check that never fails: without what it looks for everything but a sale works."""
+TOKEN_LEDGERS = {"v1": CONDITIONAL_TOKENS, "v2": POSITION_MANAGER}
+"""By the version of a market, the contract whose tokens its exchange takes from a seller."""
 
 Found = tuple[CheckState, str, str]
 """State, what was found, and what mends it."""
@@ -64,6 +69,7 @@ async def run_checks(context: CheckContext, *, skip: Collection[str] = (), becau
         ("contracts", partial(_contracts, chain, context)),
         ("balance", partial(_balance, chain, context)),
         ("allowance", partial(_allowances, chain, context)),
+        (SELLING, partial(_may_sell, chain, context)),
         ("api key", partial(_api_key, context)),
         ("standing", partial(_standing, context)),
         ("clock", partial(_clock, context)),
@@ -86,6 +92,12 @@ def failures(results: Iterable[CheckResult]) -> str:
     return "; ".join(f"{one.name}: {one.text}" for one in results if one.state == "failed")
 
 
+def sale_trouble(results: Iterable[CheckResult]) -> str:
+    """Why sales would be refused and what mends it, in one line; empty when nothing is known against them."""
+    warned = [one for one in results if one.name == SELLING and one.state == "warning"]
+    return "; ".join(f"{one.text}; {one.fix}" for one in warned)
+
+
 async def _bounded(name: str, check: Callable[[], Awaitable[Found]]) -> CheckResult:
     try:
         async with asyncio.timeout(ONE_CHECK_S):
@@ -105,6 +117,8 @@ async def _bounded(name: str, check: Callable[[], Awaitable[Found]]) -> CheckRes
             f"the check broke off: {type(error).__name__}",
             "report this; asked again",
         )
+    if state == "failed" and name == SELLING:
+        state = "skipped"
     return CheckResult(name, state, text, "" if state == "ok" else fix)
 
 
@@ -189,6 +203,36 @@ async def _allowances(chain: ChainReader, context: CheckContext) -> Found:
             "approve it once on the venue's site, for this contract only",
         )
     return "ok", f"the exchanges of {', '.join(_versions(context))} may take collateral", ""
+
+
+async def _may_sell(chain: ChainReader, context: CheckContext) -> Found:
+    """Whether each exchange is an operator of the wallet's tokens: a sale needs it, a purchase does not.
+
+    Source for v1: the venue's documentation. For v2 there is none; its official client gives the exchange
+    this approval on the newer ledger, and no sale there has been seen.
+    """
+
+    async def ask(version: str) -> bool | LaggardError:
+        exchange = EXCHANGES[version].address
+        try:
+            return await chain.is_operator(TOKEN_LEDGERS[version], context.address, exchange)
+        except LaggardError as error:
+            return error
+
+    versions = _versions(context)
+    told = dict(zip(versions, await asyncio.gather(*map(ask, versions)), strict=True))
+    unproven = "; of v2 only the venue's client says that this is enough" if "v2" in versions else ""
+    lacking = [
+        f"{one} ({EXCHANGES[one].address} on {TOKEN_LEDGERS[one]})" for one in told if told[one] is False
+    ]
+    if lacking:
+        text = f"flatten would be refused: the exchange may not take outcome tokens: {', '.join(lacking)}"
+        fix = "buying works without; to sell, approve it once on the venue's site (setApprovalForAll)"
+        return "warning", text + unproven, fix
+    unknown = [f"{version}: {why}" for version, why in told.items() if isinstance(why, LaggardError)]
+    if unknown:
+        return "skipped", f"the chain does not say it of {'; '.join(unknown)}", "buying works without"
+    return "ok", f"the exchanges of {', '.join(versions)} may take outcome tokens{unproven}", ""
 
 
 async def _api_key(context: CheckContext) -> Found:

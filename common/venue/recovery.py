@@ -19,6 +19,8 @@ from common.units import SECOND, usd6_floor
 
 MARKER = "executor.halt"
 """Its presence in the state directory makes the next start begin halted."""
+KILL_SWITCH = "kill switch: "
+"""How the marker begins that a person left for an executor which did not answer."""
 
 
 def recover(
@@ -70,6 +72,25 @@ def leave_marker(state_dir: Path, reason: str) -> None:
             os.fsync(file.fileno())
     except OSError:
         return
+
+
+def lift_kill_switch(state_dir: Path) -> str:
+    """Take back what a kill switch left, for good; why that could not be done, or empty.
+
+    The marker of a run that broke off stays.
+    """
+    try:
+        if (read_marker(state_dir) or "").startswith(KILL_SWITCH):
+            (state_dir / MARKER).unlink(missing_ok=True)
+        # Also where there is none: a start that met it may not have seen its removal to the disk.
+        descriptor = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return f"the note of the kill switch stays ({error.strerror}), so the next start begins halted"
+    return ""
 
 
 def read_marker(state_dir: Path) -> str | None:

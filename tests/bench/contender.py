@@ -11,8 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 from bench.plan import Plan, write_plan
 
@@ -40,8 +40,11 @@ class Started:
     processes: list["subprocess.Popen[bytes]"]
     ready: Callable[[], str]
     """Why it could not answer a firing tick yet; empty when it could. Asked again and again."""
-    inside: IO[bytes] | None = None
-    """Stdin of the process that draws reports and talks to the chat, if that one trades as well."""
+    tell: Callable[[str], dict[str, int]] | None = None
+    """Lets reports be drawn or the chat hang (``report on``, ``telegram off``), returns when that is so, and
+    what has come of it; None: the control process beside does it."""
+    around: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    """Processes that are the contender's surroundings: ended with it, and their time is not its own."""
     clean_up: Callable[[], None] = lambda: None
 
 
@@ -66,16 +69,16 @@ class Running:
     beside: "subprocess.Popen[bytes] | None" = None
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
-    def report(self, on: str) -> None:
+    def report(self, on: str) -> dict[str, int]:
         """Let a report be drawn each second, by whatever process does that here."""
-        self._tell(f"report {on}\n")
+        return self._tell(f"report {on}")
 
-    def telegram(self, on: str) -> None:
-        """Let the chat hang."""
-        self._tell(f"telegram {on}\n")
+    def telegram(self, on: str) -> dict[str, int]:
+        """Let the chat hang; what came of it, where that is counted."""
+        return self._tell(f"telegram {on}")
 
     def cpu_s(self) -> float:
-        """What all its processes used until now, the control process not counted."""
+        """What all its processes used until now, those around it not counted."""
         return sum(_cpu_s(process.pid) for process in self.started.processes if process.poll() is None)
 
     def dead(self) -> str:
@@ -92,20 +95,20 @@ class Running:
             end(process)
         self.started.clean_up()
 
-    def _tell(self, line: str) -> None:
-        target = self.started.inside or (self.beside.stdin if self.beside else None)
-        assert target is not None
-        target.write(line.encode())
-        target.flush()
+    def _tell(self, line: str) -> dict[str, int]:
+        if self.started.tell is not None:
+            return self.started.tell(line)
+        assert self.beside is not None
+        return tell(self.beside, line)
 
 
 def start(contender: Contender, sitting: Sitting) -> Running:
     """Start a contender and wait until it could answer; raises RuntimeError when that takes too long."""
     write_plan(sitting.plan, sitting.plan_file)
     started = contender.start(sitting)
-    running = Running(contender, started, sitting.directory, processes=list(started.processes))
+    running = Running(contender, started, sitting.directory, processes=[*started.around, *started.processes])
     try:
-        if started.inside is None:
+        if started.tell is None:
             running.beside = spawn(sitting, "beside", "bench.beside", str(sitting.plan_file))
             running.processes.append(running.beside)
         _await_ready(running)
@@ -160,6 +163,14 @@ def end(process: "subprocess.Popen[bytes]") -> None:
             process.wait()
 
 
+def tell(process: "subprocess.Popen[bytes]", line: str) -> dict[str, int]:
+    """Tell a process that does not answer."""
+    assert process.stdin is not None
+    process.stdin.write(f"{line}\n".encode())
+    process.stdin.flush()
+    return {}
+
+
 def says_ready(process: "subprocess.Popen[bytes]") -> Callable[[], str]:
     """Ready once the process has said so on its stdout."""
     assert process.stdout is not None
@@ -177,7 +188,7 @@ def says_ready(process: "subprocess.Popen[bytes]") -> Callable[[], str]:
 def start_typical(sitting: Sitting) -> Started:
     """The single-process asyncio bot."""
     process = spawn(sitting, "typical", "bench.typical", str(sitting.plan_file))
-    return Started([process], says_ready(process), inside=process.stdin)
+    return Started([process], says_ready(process), tell=partial(tell, process))
 
 
 def start_floor(sitting: Sitting) -> Started:

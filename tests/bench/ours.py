@@ -1,24 +1,31 @@
 """This project as a contender: its real processes with the live adapter, on a configuration of one route.
 
 What is not timed (listings, account, chain, user channel) is answered by the simulated venue in a process of
-its own; oracle, books and orders are the world's.
+its own, and Telegram by its double in another; oracle, books and orders are the world's.
 """
 
 import asyncio
+import select
 import shutil
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import zmq.asyncio
-from bench.contender import Contender, Sitting, Started, spawn
+from bench.chat import ANN, BOB, PREPARED_S
+from bench.contender import Contender, Sitting, Started, end, spawn, tell
 
 from common.errors import CallRefused, CallTimedOut
-from common.messages import AccountReport, ReadAccount, Why, WhyReport
+from common.messages import AccountReport, Command, ReadAccount, Status, StatusReport, Why, WhyReport
 from common.runtime.calls import call_all
 from common.runtime.clock import SystemClock
 from common.runtime.credentials import Secret, write_credentials
+from common.sim.telegram.bot_api import TOKEN
 from common.venue.signing.order_signature import Signer
 
 KEY = "0x" + "5a" * 32
@@ -29,12 +36,14 @@ ROLES = (
     ("recorder", "procs.recorder", ()),
     ("oracle-rtds", "procs.oracle", ("rtds",)),
     ("books", "procs.books", ()),
+    ("telegram", "procs.telegram_bot", ()),
 )
 GATES_OF_THE_TICK = {"move", "book", "ask"}
 """What only a firing tick can open: which book is judged depends on the direction."""
+START_S = 20.0
 
 
-def configuration(sitting: Sitting, signer: str, credentials_dir: Path) -> str:
+def configuration(sitting: Sitting, signer: str, credentials_dir: Path, api_url: str) -> str:
     """One oracle route, sixteen windows, limits that are never reached."""
     world, back = sitting.plan.listen, f"127.0.0.1:{sitting.plan.back_port}"
     return f"""
@@ -62,6 +71,10 @@ kinds = ["spot"]
 watched = ["spot"]
 [risk]
 max_orders_per_minute = 1000
+[telegram]
+allowed_users = [{ANN}, {BOB}]
+api_url = "{api_url}"
+answer_s = 1
 """
 
 
@@ -73,8 +86,15 @@ def start_ours(sitting: Sitting) -> Started:
     run_dir = Path(tempfile.mkdtemp(prefix="lg-"))
     credentials_dir = state_dir / "credentials"
     write_credentials(credentials_dir / "trading.json", {"private_key": KEY})
+    write_credentials(credentials_dir / "telegram.json", {"token": TOKEN})
+    chat = spawn(sitting, "chat", "bench.chat", str(run_dir), str(state_dir / "outbox.sqlite"))
     config_file = state_dir / "bench.toml"
-    config_file.write_text(configuration(sitting, Signer(Secret(KEY)).address, credentials_dir))
+    try:
+        api_url = heard(chat, sitting, START_S)
+    except BaseException:
+        end(chat)
+        raise
+    config_file.write_text(configuration(sitting, Signer(Secret(KEY)).address, credentials_dir, api_url))
     environment = {
         "LAGGARD_CONFIG": str(config_file),
         "LAGGARD_STATE_DIR": str(state_dir),
@@ -90,28 +110,48 @@ def start_ours(sitting: Sitting) -> Started:
         close()
         shutil.rmtree(run_dir, ignore_errors=True)
 
-    return Started(processes, ready, clean_up=clean_up)
+    return Started(processes, ready, tell=partial(tell_chat, chat, sitting), around=[chat], clean_up=clean_up)
+
+
+def tell_chat(chat: "subprocess.Popen[bytes]", sitting: Sitting, line: str) -> dict[str, int]:
+    """Let the chat hang or reports be wanted, or not any more; what has come of it by then."""
+    tell(chat, line)
+    came: dict[str, int] = heard(chat, sitting, PREPARED_S + START_S)
+    return came
+
+
+def heard(chat: "subprocess.Popen[bytes]", sitting: Sitting, limit_s: float) -> Any:
+    """The next line of the process around our Telegram process."""
+    assert chat.stdout is not None
+    line = chat.stdout.readline() if select.select([chat.stdout], [], [], limit_s)[0] else b""
+    if not line:
+        log = (sitting.directory / "chat.log").read_text(errors="replace")
+        raise RuntimeError(f"the double of Telegram has said nothing: {log[-2000:]}")
+    return msgspec.json.decode(line)
 
 
 def asked_of(run_dir: Path, windows: set[str]) -> tuple[Callable[[], str], Callable[[], None]]:
-    """Asks strategist and executor what still stands in the way, and lets go of the sockets."""
+    """Asks strategist, executor and Telegram process what still stands in the way; lets go of the sockets."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     ctx = zmq.asyncio.Context()
 
     async def ask() -> str:
-        questions = {"strategist": Why(), "executor": ReadAccount()}
+        questions: dict[str, Command] = {"strategist": Why(), "executor": ReadAccount(), "telegram": Status()}
         answers = await call_all(
             ctx, run_dir, "bench", questions, clock=SystemClock(), timeout_ns=500_000_000
         )
-        why, account = answers["strategist"], answers["executor"]
+        why, account, chat = answers["strategist"], answers["executor"], answers["telegram"]
         if isinstance(why, CallTimedOut | CallRefused) or isinstance(account, CallTimedOut | CallRefused):
             return f"strategist: {why!s:.80}; executor: {account!s:.80}"
         assert isinstance(why, WhyReport)
         assert isinstance(account, AccountReport)
         if account.posture.posture != "trading":
             return f"the posture is {account.posture.posture}: {account.posture.reason}"
+        if not isinstance(chat, StatusReport) or chat.state != "ready":
+            detail = chat.detail if isinstance(chat, StatusReport) else str(chat)
+            return f"the Telegram process: {detail:.80}"
         newest = {verdict.window: verdict for verdict in why.verdicts}
         if missing := windows - newest.keys():
             return f"{len(missing)} windows are not known yet"
@@ -132,6 +172,7 @@ def asked_of(run_dir: Path, windows: set[str]) -> tuple[Callable[[], str], Calla
         loop.call_soon_threadsafe(lambda: ctx.destroy(linger=0))
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=5)
+        loop.close()
 
     return ready, close
 

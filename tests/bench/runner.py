@@ -1,8 +1,7 @@
 """Interleaves contenders and loads, round after round, and tells medians of rounds and their ratios.
 
-A sitting is one contender, started anew, in one world of sixteen windows: the first order warms everything
-up and is not counted, the other fifteen belong to the loads of that sitting. Prints progress on stderr and
-one JSON object on stdout. Run as ``python -m bench.runner``; ``bin/bench tick-to-order`` is for people.
+A sitting is one contender, started anew, in one world. Prints progress on stderr and one JSON object on
+stdout. Run as ``python -m bench.runner``; ``bin/bench tick-to-order`` is for people.
 """
 
 import argparse
@@ -12,13 +11,11 @@ import random
 import select
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +33,15 @@ from bench.contender import (
     start_signing_floor,
     start_typical,
 )
+from bench.figures import Results, Round, summary
+from bench.loads import LOADS, SITTINGS, WARM_UP, Load
 from bench.ours import OURS
 from bench.plan import make_plan, write_plan
-from bench.world import RESTING_FRAMES, Measure, Measured
+from bench.world import Measure, Measured
 
 from common.runtime.shell import die_with_parent
 
-FRAMES = 2_000
 LONGEST_S = 60.0
-TICKS_A_S = 16
 CONTENDERS = {
     "typical": Contender(
         "typical", start_typical, "asyncio, websockets, httpx, eth-account, coincurve; one process"
@@ -56,48 +53,6 @@ CONTENDERS = {
     ),
 }
 DEFAULT = ("typical", "ours", "floor")
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a contender is under while ticks fire."""
-
-    name: str
-    fires: int
-    frames: int = FRAMES
-    report: bool = False
-    telegram: bool = False
-    queued: bool = False
-
-
-WARM_UP = Load("warm-up", 1)
-SITTINGS = (
-    (Load("quiet", 3, frames=RESTING_FRAMES), Load("books", 8), Load("telegram", 4, telegram=True)),
-    (Load("report", 9, report=True), Load("queued", 6, queued=True)),
-)
-LOADS = [load.name for sitting in SITTINGS for load in sitting]
-
-
-@dataclass
-class Round:
-    """One load of one contender in one round."""
-
-    after_us: list[float] = field(default_factory=list)
-    fired: int = 0
-    lost: int = 0
-    doubled: int = 0
-    strays: int = 0
-    ticks: int = 0
-    frames_per_s: float = 0.0
-
-
-@dataclass
-class Results:
-    """All rounds, by contender and load, and what the machine allowed."""
-
-    rounds: dict[tuple[str, str], list[Round]] = field(default_factory=dict)
-    priority: str = ""
-    cpu_percent: dict[str, list[float]] = field(default_factory=dict)
 
 
 def run_sitting(contender: Contender, loads: Sequence[Load], seed: int, results: Results) -> None:
@@ -136,10 +91,11 @@ def measure(world: "subprocess.Popen[bytes]", running: Running, load: Load, resu
     if load.name == "books":
         percent = 100 * (running.cpu_s() - used) / seconds
         results.cpu_percent.setdefault(running.contender.name, []).append(percent)
+    came = {}
     if load.report:
-        running.report("off")
+        came = running.report("off")
     if load.telegram:
-        running.telegram("off")
+        came = running.telegram("off")
     results.priority = told.priority
     return Round(
         after_us=[shot.after_ns / 1000 for shot in told.shots if shot.after_ns is not None],
@@ -149,102 +105,8 @@ def measure(world: "subprocess.Popen[bytes]", running: Running, load: Load, resu
         strays=told.strays,
         ticks=told.ticks,
         frames_per_s=told.book_frames / seconds,
+        came=came,
     )
-
-
-def summary(results: Results, contenders: Sequence[str], rounds: int, seconds: float) -> dict[str, Any]:
-    """Everything that is told: medians of rounds, ratios of medians, and what went missing."""
-    rows = {
-        name: {load: _row(found) for load in LOADS if (found := results.rounds.get((name, load)))}
-        for name in contenders
-    }
-    return {
-        "rounds": rounds,
-        "seconds": round(seconds, 1),
-        "priority": results.priority,
-        "about": {name: CONTENDERS[name].about for name in contenders},
-        "loads": LOADS,
-        "frames": FRAMES,
-        "results": rows,
-        "cpu_percent": {
-            name: round(statistics.median(found), 1) for name, found in results.cpu_percent.items()
-        },
-        "ratios": _ratios(rows),
-        "reasons": _reasons(rows),
-    }
-
-
-def _row(rounds: Sequence[Round]) -> dict[str, Any]:
-    """Of one contender and load; the 99th percentile of few orders is the slowest of them."""
-    everything = sorted(after for one in rounds for after in one.after_us)
-    heard = [sorted(one.after_us) for one in rounds if one.after_us]
-    return {
-        "p50_us": _median([_quantile(one, 50) for one in heard]),
-        "p99_us": _median([_quantile(one, 99) for one in heard]),
-        "p50_all_us": _quantile(everything, 50) if everything else None,
-        "p99_all_us": _quantile(everything, 99) if everything else None,
-        "orders": len(everything),
-        "fired": sum(one.fired for one in rounds),
-        "lost": sum(one.lost for one in rounds),
-        "doubled": sum(one.doubled for one in rounds),
-        "strays": sum(one.strays for one in rounds),
-        "ticks": sum(one.ticks for one in rounds),
-        "frames_per_s": _median([one.frames_per_s for one in rounds]),
-        "rounds_p50_us": [_quantile(one, 50) for one in heard],
-        "rounds_p99_us": [_quantile(one, 99) for one in heard],
-    }
-
-
-def _ratios(rows: dict[str, dict[str, dict[str, Any]]]) -> dict[str, float]:
-    """Medians of one run over each other; only these travel from machine to machine."""
-    ratios: dict[str, float] = {}
-
-    def add(name: str, ours: tuple[str, str, str], peer: tuple[str, str, str]) -> None:
-        values = [rows.get(who, {}).get(load, {}).get(key) for who, load, key in (ours, peer)]
-        if values[0] and values[1]:
-            ratios[name] = round(values[0] / values[1], 4)
-
-    for peer in rows:
-        if peer != "ours" and "ours" in rows:
-            for load in LOADS:
-                for key in ("p50_us", "p99_us"):
-                    add(f"ours/{peer} {load} {key[:3]}", ("ours", load, key), (peer, load, key))
-    for name in rows:
-        for key in ("p99_us", "p99_all_us"):
-            add(f"{name} report/books {key[:-3]}", (name, "report", key), (name, "books", key))
-        add(f"{name} telegram/books p50", (name, "telegram", "p50_us"), (name, "books", "p50_us"))
-        add(f"{name} queued/books p50", (name, "queued", "p50_us"), (name, "books", "p50_us"))
-    return ratios
-
-
-def _reasons(rows: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
-    """What must not be: of ours a lost tick or an order too many, of anybody a world without its traffic."""
-    reasons = [
-        f"ours {load}: {row[what]} {words}"
-        for load, row in rows.get("ours", {}).items()
-        for what, words in (
-            ("lost", "ticks lost"),
-            ("doubled", "orders doubled"),
-            ("strays", "orders astray"),
-        )
-        if row[what]
-    ]
-    reasons += [
-        f"{name} {load}: only {row['frames_per_s']:.0f} book frames a second"
-        for name, found in rows.items()
-        for load, row in found.items()
-        if load in ("books", "report", "telegram") and row["frames_per_s"] < 0.9 * FRAMES
-    ]
-    return reasons
-
-
-def _quantile(rising: Sequence[float], percent: int) -> float:
-    """The nearest rank."""
-    return round(rising[max(0, -(-len(rising) * percent // 100) - 1)], 1)
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return round(statistics.median(values), 1) if values else None
 
 
 def _ask(world: "subprocess.Popen[bytes]", running: Running, command: Measure) -> Measured:
@@ -314,7 +176,12 @@ def run(contenders: Sequence[str], rounds: int, sittings: Sequence[Sequence[Load
                 loaded = ", ".join(load.name for load in loads)
                 sys.stderr.write(f"{at_s:6.0f} s  round {number}/{rounds}: {name} ({loaded})\n")
                 run_sitting(CONTENDERS[name], loads, seeds.getrandbits(32), results)
-    return summary(results, contenders, rounds, time.monotonic() - began)
+    return {
+        "rounds": rounds,
+        "seconds": round(time.monotonic() - began, 1),
+        "about": {name: CONTENDERS[name].about for name in contenders},
+        **summary(results, contenders),
+    }
 
 
 def main() -> None:
@@ -324,9 +191,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--contenders", default=",".join(DEFAULT), help=", ".join(CONTENDERS))
+    parser.add_argument("--loads", default=",".join(LOADS), help="only the sittings with one of these")
     chosen = parser.parse_args()
+    wanted = chosen.loads.split(",")
+    sittings = [one for one in SITTINGS if any(load.name in wanted for load in one)]
     try:
-        told = run(chosen.contenders.split(","), chosen.rounds, SITTINGS)
+        told = run(chosen.contenders.split(","), chosen.rounds, sittings)
     except RuntimeError as error:
         sys.exit(str(error))
     sys.stdout.write(msgspec.json.encode(told).decode() + "\n")

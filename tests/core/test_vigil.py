@@ -1,6 +1,7 @@
 """Conversations with the vigil: what happened on the left, what it wants done on the right."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 
@@ -13,6 +14,7 @@ from common.core.vigil import (
     HoldOrders,
     Kill,
     Looked,
+    Over,
     Revive,
     Row,
     Say,
@@ -67,9 +69,9 @@ def test_a_beating_process_is_left_alone() -> None:
 def test_silence_after_the_first_beat_dumps_then_kills() -> None:
     talk = Conversation()
     assert talk.watch(0, 5, running(7)) == []
-    effects = talk.watch(5.2, 8, running(7), beats=False)
+    effects = talk.watch(5.2, 9, running(7), beats=False)
     assert effects == []
-    effects = talk.watch(8.2, 9, running(7), beats=False)
+    effects = talk.watch(9.2, 10, running(7), beats=False)
     assert effects[0] == DumpStacks("books", 7)
     assert isinstance(effects[1], Say) and effects[1].code == "silent.books"
     assert effects[2] == Kill("books", 7)
@@ -79,9 +81,30 @@ def test_silence_after_the_first_beat_dumps_then_kills() -> None:
 def test_a_beat_between_dump_and_kill_saves_the_process() -> None:
     talk = Conversation()
     talk.watch(0, 1, running(7))
-    assert DumpStacks in kinds(talk.watch(1.2, 4.2, running(7), beats=False))
-    talk.beat(4.3, 7)
-    assert talk.watch(4.4, 6, running(7), beats=False) == []
+    assert DumpStacks in kinds(talk.watch(1.2, 5.2, running(7), beats=False))
+    assert kinds(talk.beat(5.3, 7)) == [Over]
+    assert talk.watch(5.4, 7, running(7), beats=False) == []
+
+
+def test_an_alert_of_silence_is_over_once_the_successor_beats() -> None:
+    talk = Conversation()
+    talk.watch(0, 1, running(7))
+    told = [effect for effect in talk.watch(1.2, 8, running(7), beats=False) if isinstance(effect, Say)]
+    assert [one.code for one in told] == ["silent.books"]
+    assert talk.look(8.2, running(8)) == ()
+    assert talk.beat(8.3, 7) == ()
+    (over,) = talk.beat(8.4, 8)
+    assert isinstance(over, Over) and over.code == "silent.books"
+    assert talk.beat(8.5, 8) == ()
+
+
+@pytest.mark.parametrize("state", ["STOPPED", "FATAL"])
+def test_an_alert_of_silence_is_over_when_the_program_is(state: str) -> None:
+    talk = Conversation()
+    talk.watch(0, 1, running(7))
+    talk.watch(1.2, 8, running(7), beats=False)
+    overs = [e for e in talk.watch(8.2, 9, running(0, state=state), beats=False) if isinstance(e, Over)]
+    assert [over.code for over in overs] == ["silent.books"]
 
 
 def test_a_process_that_never_beats_has_the_warm_up() -> None:
@@ -144,12 +167,12 @@ def crash(talk: Conversation, times: int, life: float) -> list[Effect]:
     return effects
 
 
-def test_six_unexpected_starts_in_a_minute_are_tolerated() -> None:
-    assert crash(Conversation(), 6, 4.0) == []
+def test_five_starts_in_a_minute_are_tolerated() -> None:
+    assert crash(Conversation(), 4, 4.0) == []
 
 
-def test_the_seventh_stops_the_program_and_holds_orders_once() -> None:
-    effects = crash(Conversation(), 7, 4.0)
+def test_the_sixth_stops_the_program_and_holds_orders_once() -> None:
+    effects = crash(Conversation(), 5, 4.0)
     assert kinds(effects) == [Stop, HoldOrders, Say]
     assert effects[0] == Stop("books")
 
@@ -170,23 +193,64 @@ def test_back_off_of_supervisord_is_no_loop() -> None:
 
 def test_a_loop_ends_when_a_person_starts_the_program() -> None:
     talk = Conversation()
-    crash(talk, 7, 4.0)
+    crash(talk, 5, 4.0)
     talk.watch(32, 34, running(0, state="STOPPED"))
-    assert talk.watch(34.2, 40, running(200)) == []
+    effects = talk.watch(34.2, 40, running(200))
+    assert [e.code for e in effects if isinstance(e, Over)] == ["crash-loop.books"] and len(effects) == 1
     assert not talk.vigil.programs["books"].looping
 
 
-def test_fatal_is_told_once_and_revived_every_minute() -> None:
+def fail_until_fatal(talk: Conversation, start: float, end: float) -> list[tuple[float, Effect]]:
+    """FATAL from the start on; each revival tries for ten seconds and fails."""
+    told: list[tuple[float, Effect]] = []
+    at, failing_until = start, start
+    while at < end:
+        state = "BACKOFF" if at < failing_until else "FATAL"
+        for effect in talk.look(at, running(0, state=state)):
+            told.append((at, effect))
+            if isinstance(effect, Revive):
+                failing_until = at + 10
+        at += 0.5
+    return told
+
+
+def test_fatal_is_told_once_and_revived_after_ever_longer_waits() -> None:
     talk = Conversation()
-    effects = talk.watch(0, 130, running(0, state="FATAL"), beats=False)
-    assert kinds(effects) == [Say, Revive, Revive]
-    effects = talk.watch(130.2, 140, running(5))
-    assert [effect.level for effect in effects if isinstance(effect, Say)] == ["info"]
+    told = fail_until_fatal(talk, 0, 4000)
+    assert kinds(effect for _, effect in told) == [Say] + [Revive] * (len(told) - 1)
+    revived = [at for at, effect in told if isinstance(effect, Revive)]
+    # Ten seconds pass until it is FATAL again, then the wait begins.
+    assert revived[0] == 60
+    waits = [later - earlier for earlier, later in pairwise(revived)]
+    assert waits[:6] == [130, 250, 490, 610, 610, 610]
+    effects = talk.watch(4000, 4010, running(5))
+    assert [effect.code for effect in effects if isinstance(effect, Over)] == ["fatal.books"]
+
+
+@pytest.mark.parametrize(("ran_s", "wait_s"), [(30, 240), (650, 60)])
+def test_only_a_good_span_lets_the_waits_begin_anew(ran_s: int, wait_s: int) -> None:
+    talk = Conversation()
+    fail_until_fatal(talk, 0, 200)
+    talk.watch(200, 200 + ran_s, running(5))
+    told = fail_until_fatal(talk, 201 + ran_s, 201 + ran_s + 300)
+    revived = [at for at, effect in told if isinstance(effect, Revive)]
+    assert revived[0] == 201 + ran_s + wait_s
+
+
+def test_a_revival_that_did_not_work_is_not_repeated_at_each_look() -> None:
+    talk = Conversation()
+    assert kinds(talk.watch(0, 170, running(0, state="FATAL"), beats=False)) == [Say, Revive]
+
+
+def test_a_program_given_up_and_then_stopped_by_a_person_is_left_alone() -> None:
+    talk = Conversation()
+    talk.watch(0, 30, running(0, state="FATAL"), beats=False)
+    assert kinds(talk.watch(30.2, 700, running(0, state="STOPPED"), beats=False)) == [Over]
 
 
 @pytest.mark.parametrize("state", ["STARTING", "RUNNING"])
 def test_a_kill_that_did_not_work_is_repeated(state: str) -> None:
     talk = Conversation()
     talk.watch(0, 1, running(7, state=state))
-    effects = talk.watch(1.2, 6, running(7, state=state), beats=False)
+    effects = talk.watch(1.2, 7, running(7, state=state), beats=False)
     assert kinds(effects).count(Kill) >= 2

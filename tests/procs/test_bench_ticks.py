@@ -15,12 +15,14 @@ import pytest
 from common.feeds.market.book_keeper import BookKeeper
 from common.feeds.market.clob_market import parse_frame
 from common.messages import MarketState
+from procs.cli import bench_ticks
 from procs.cli.bench_ticks import TARGETS, _judged
 from procs.cli.stack import ROOT
 
 # The bench's modules are processes of their own and find each other by this path.
 sys.path.insert(0, str(ROOT / "tests"))
 from bench import runner
+from bench.chat import FULL
 from bench.contender import (
     Contender,
     Running,
@@ -30,6 +32,9 @@ from bench.contender import (
     start_floor,
     start_typical,
 )
+from bench.figures import Results, Round, summary
+from bench.loads import LOADS, NEEDED, Load
+from bench.ours import OURS
 from bench.plan import (
     A_WINDOW_S,
     ASSETS,
@@ -43,7 +48,6 @@ from bench.plan import (
     resting_ppm,
     write_plan,
 )
-from bench.runner import Load, Results, Round
 from bench.tape_books import TapeBooks
 from bench.world import Measure
 
@@ -186,6 +190,52 @@ class TestPeers:
         assert report.frames_per_s > 1_500
 
 
+@pytest.mark.procs
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_ours_has_its_real_chat_hanging_and_its_real_pictures_drawn() -> None:
+    results = Results()
+    loads = (Load("report", 2, report=True), Load("telegram", 2, telegram=True))
+    runner.run_sitting(OURS, loads, 12, results)
+    (report,), (telegram,) = (results.rounds["ours", load.name] for load in loads)
+    for one in (report, telegram):
+        assert (one.fired, one.lost, one.doubled, one.strays) == (2, 0, 0, 0)
+        assert one.came["commands"] > 0
+    assert report.came["pictures"] > 1
+    assert report.came["hung"] == 0
+    assert telegram.came["waiting"] >= FULL
+    assert telegram.came["hung"] >= 1
+    assert telegram.came["alarms"] > 10
+    assert telegram.came["pictures"] == 0
+    assert summary(results, ("ours",))["reasons"] == []
+
+
+def test_a_load_that_did_not_weigh_is_told() -> None:
+    results = Results()
+    weighed = {"waiting": FULL, "hung": 1, "commands": 1, "alarms": 0, "pictures": 1}
+    for load in ("telegram", "report"):
+        results.rounds["ours", load] = [Round(frames_per_s=2_000, came=dict(weighed)) for _ in range(2)]
+    assert summary(results, ("ours",))["reasons"] == []
+    for load, what, least, words in NEEDED:
+        came = results.rounds["ours", load][1].came
+        came[what] = least - 1
+        assert summary(results, ("ours",))["reasons"] == [f"ours {load}: in some round {words}"]
+        came[what] = least
+
+
+def test_the_interval_of_a_ratio_has_it_inside_and_needs_two_rounds() -> None:
+    results = Results()
+    for load, values in (("books", (10.0, 12.0, 14.0)), ("telegram", (10.0, 30.0, 50.0))):
+        results.rounds["ours", load] = [Round([value], fired=1, frames_per_s=2_000) for value in values]
+    results.rounds["ours", "report"] = [Round([1.0], fired=1, frames_per_s=2_000)]
+    told = summary(results, ("ours",))
+    (low, high) = told["intervals"]["ours telegram/books p99"]
+    assert low < told["ratios"]["ours telegram/books p99"] == 2.5 < high
+    assert 0.7 < low < 1
+    assert 3 < high <= 5
+    assert "ours report/books p99" not in told["intervals"]
+
+
 def test_ratios_are_of_medians_of_rounds_and_what_is_lost_is_told() -> None:
     results = Results(priority="none")
     for name, values in (("ours", (10.0, 90.0, 20.0)), ("typical", (100.0, 400.0, 200.0))):
@@ -193,7 +243,7 @@ def test_ratios_are_of_medians_of_rounds_and_what_is_lost_is_told() -> None:
             Round(after_us=[value, value * 2, value * 3], fired=3, frames_per_s=2_000) for value in values
         ]
     results.rounds["ours", "report"] = [Round(after_us=[50.0], fired=2, lost=1, frames_per_s=100)]
-    told = runner.summary(results, ("ours", "typical"), 3, 1.0)
+    told = summary(results, ("ours", "typical"))
     assert told["results"]["ours"]["books"]["p50_us"] == 40.0
     assert told["results"]["ours"]["books"]["p99_us"] == 60.0
     assert told["ratios"]["ours/typical books p50"] == 0.1
@@ -207,6 +257,7 @@ def test_ratios_are_of_medians_of_rounds_and_what_is_lost_is_told() -> None:
         "met": False,
     }
     assert len(judged) == len(TARGETS)
+    assert bench_ticks.LOADS == LOADS
 
 
 @pytest.mark.procs

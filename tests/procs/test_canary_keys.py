@@ -184,6 +184,7 @@ def planted() -> Iterator[Planted]:
                 "LAGGARD_STATE_DIR": str(state_dir),
                 "LAGGARD_RUN_DIR": str(run_dir),
                 "LAGGARD_WALLET__KEY_SOURCE": "keystore",
+                "LAGGARD_EVIDENCE__WAIVER": "No real money: the venue of this test is simulated.",
                 "PYTHONPATH": str(spy_dir),
                 **EAGER,
             }

@@ -26,7 +26,7 @@ from common.runtime.clock import SystemClock
 from common.runtime.subscriber import Subscriber
 from common.runtime.supervisor import UNREACHABLE, process_table, rpc
 from procs.cli.stack import ROOT, supervisor_environment
-from procs.sentinel import POLL_S
+from procs.sentinel_talk import POLL_S
 
 pytestmark = [pytest.mark.procs, pytest.mark.timeout(120)]
 

@@ -12,7 +12,18 @@ from typing import Any
 import pytest
 
 from common.errors import CallRefused, CallTimedOut
-from common.messages import Accepted, AccountReport, CancelAll, Flatten, OrderState, ReadAccount, SetPosture
+from common.messages import (
+    Accepted,
+    AccountReport,
+    CancelAll,
+    ChecksReport,
+    Flatten,
+    OrderState,
+    ReadAccount,
+    ReadChecks,
+    SetPosture,
+)
+from common.venue.signing.contracts import CTF_EXCHANGE
 from live_stage import LiveStage, live_stage, stop_forking, until_accepted
 from test_prove import prove
 
@@ -271,6 +282,53 @@ async def cancelled_while_delayed(live: LiveStage) -> None:
     report = await at_rest(live, "w3")
     assert report.posture.posture == "trading"
     assert [order.status for order in report.orders if order.window == "w3"] == ["killed"]
+
+
+async def well_or_not(live: LiveStage) -> tuple[str, str]:
+    """What the executor's own checks find of the approval to sell, made anew."""
+    report = await live.on.ask(ReadChecks(anew=True), timeout_s=10)
+    assert isinstance(report, ChecksReport)
+    assert [one for one in report.results if one.state == "failed"] == []
+    (found,) = [one for one in report.results if one.name == "approval to sell"]
+    return found.state, found.text
+
+
+def test_without_the_approval_flatten_says_so_and_nothing_is_lost() -> None:
+    async def play() -> None:
+        async with live_stage(SETTINGS, LAGGARD_ORDERS__ANSWER_S="1") as live:
+            live.start()
+            await live.on.wait_report(lambda told: told.posture.posture == "trading", 60)
+            live.faults({"kind": "chain", "approvals_missing": [CTF_EXCHANGE]})
+            state, text = await well_or_not(live)
+            assert (state, CTF_EXCHANGE in text) == ("warning", True)
+            # It stops no purchase.
+            live.open_window("w1")
+            await until_accepted(live, "w1")
+            before = await at_rest(live, "w1")
+            lines = await flattened(live, "w1")
+            assert lines[0] == "posture no-new-orders"
+            assert lines[-1].startswith("approval to sell: flatten would be refused: ")
+            assert "setApprovalForAll" in lines[-1]
+            after = await live.on.wait_report(
+                lambda told: [order.status for order in sales_of(told, "w1")] == ["killed"], 30
+            )
+            assert "not enough balance / allowance" in sales_of(after, "w1")[0].reason
+            assert after.positions == before.positions
+            assert after.account.cash_usd6 == before.account.cash_usd6
+            assert (await compare(live, "w1")) == (0, [])
+            live.faults()
+            assert (await well_or_not(live))[0] == "ok"
+            again = await flattened(live, "w1")
+            assert again[-1].startswith("w1 up: selling 19.74 shares")
+            assert (await compare(live, "w1")) == (1, [])
+            code, _, said = await prove(live.on)
+            assert code == 0, said
+            assert await live.on.stop() == 0
+
+    try:
+        asyncio.run(play())
+    finally:
+        stop_forking()
 
 
 def test_flatten_sells_for_real_money_and_every_cent_is_proven() -> None:

@@ -1,13 +1,23 @@
-"""The sentinel's two talks with supervisord: the listener's protocol and the orders by RPC."""
+"""The sentinel's talks: the listener's protocol, the orders by RPC, what it hears, and its guard."""
 
 import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any, cast
 from xmlrpc.client import ServerProxy
 
+import msgspec
 import pytest
 
-from common.core.vigil import DumpStacks, Kill, Revive, Stop
-from procs.sentinel import Order, carry_out, listen
+from common.core.canary import Garbled, Heard
+from common.core.vigil import Beat, DumpStacks, Kill, Revive, Stop
+from common.messages import SCHEMA, Canary, Envelope, Heartbeat, Published
+from procs.sentinel import understood
+from procs.sentinel_talk import Order, carry_out, listen
 
 
 def event(name: str, body: str) -> str:
@@ -85,3 +95,109 @@ def test_a_successor_is_not_killed_for_its_predecessor() -> None:
     server = FakeSupervisor(8)
     carry_out(cast(ServerProxy, server), "feeds:books", Kill("books", 7))
     assert server.asked == []
+
+
+def published(body: Published, schema: int = SCHEMA) -> bytes:
+    return msgspec.msgpack.encode(
+        Envelope(
+            schema=schema,
+            source="books",
+            boot="b",
+            seq=1,
+            topic="",
+            ts_event_ns=0,
+            ts_recv_ns=0,
+            mono_ns=5,
+            cause="",
+            body=body,
+        )
+    )
+
+
+CANARY = Canary(feed="books", number=3, boot="b")
+
+
+def test_heartbeats_and_canaries_are_understood() -> None:
+    beat = Heartbeat(role="books", pid=7, state="degraded", detail="", ages_ms={}, counters={})
+    assert understood(b"health.books", published(beat), 9) == Beat(9, "books", 7, "degraded")
+    assert understood(b"canary.books", published(CANARY), 9) == Heard("books", "b", 3, "books", 5)
+
+
+def test_a_canary_of_another_version_is_no_canary() -> None:
+    newer = understood(b"canary.books", published(CANARY, SCHEMA + 1), 9)
+    assert newer == Garbled("books", f"schema {SCHEMA + 1}, here {SCHEMA}")
+    other = msgspec.msgpack.decode(published(CANARY))
+    other["body"]["number"] = "three"
+    garbled = understood(b"canary.books", msgspec.msgpack.encode(other), 9)
+    assert isinstance(garbled, Garbled) and garbled.hop == "books" and "number" in garbled.why
+    assert understood(b"health.books", msgspec.msgpack.encode(other), 9) is None
+    assert understood(b"canary.books", b"\xc1", 9) is None
+
+
+GUARDED = """
+import sys, time
+from procs.sentinel_guard import start_guard
+guard = start_guard(1.5, 3.0)
+print(guard.pid, flush=True)
+until = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < until:
+    guard.beat()
+    time.sleep(0.05)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def guarded(*seconds: str) -> "tuple[subprocess.Popen[str], int]":
+    child = subprocess.Popen([sys.executable, "-c", GUARDED, *seconds], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    return child, int(child.stdout.readline())
+
+
+def ends(pid: int) -> bool:
+    limit = time.monotonic() + 5
+    while time.monotonic() < limit:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.procs
+def test_a_guarded_process_that_beats_lives_and_its_guard_ends_with_it() -> None:
+    child, guard = guarded("4", "0")
+    child.communicate(timeout=20)
+    assert child.returncode == 0
+    assert ends(guard)
+
+
+@pytest.mark.procs
+@pytest.mark.parametrize("beats", ["0", "1"])
+def test_a_guarded_process_that_stops_beating_is_killed(beats: str) -> None:
+    child, guard = guarded(beats, "60")
+    child.communicate(timeout=20)
+    assert child.returncode == -signal.SIGKILL
+    assert ends(guard)
+
+
+@pytest.mark.procs
+def test_a_guarded_process_stopped_by_a_signal_is_killed() -> None:
+    child, guard = guarded("60", "0")
+    os.kill(child.pid, signal.SIGSTOP)
+    child.communicate(timeout=20)
+    assert child.returncode == -signal.SIGKILL
+    assert ends(guard)
+
+
+@pytest.mark.procs
+def test_a_dead_guard_harms_nobody_and_a_killed_process_takes_its_guard_along() -> None:
+    child, guard = guarded("2", "0")
+    os.kill(guard, signal.SIGKILL)
+    child.communicate(timeout=20)
+    assert child.returncode == 0
+    child, guard = guarded("60", "0")
+    child.kill()
+    child.communicate(timeout=20)
+    assert ends(guard)

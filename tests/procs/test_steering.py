@@ -1,195 +1,164 @@
-"""What the command line tells the executor outlives the death of everything, and no order begins meanwhile.
+"""What people tell the executor outlives the death of everything, and no order begins meanwhile.
 
-One private supervisord with the real configuration; the simulated venue's book is always late, so that an
-executor that were allowed to would trade.
+By command line, by Telegram and by the kill switch, on the real supervisord with the real configuration. The
+venue's book is always late, so that an executor that were allowed to would trade.
 """
 
-import contextlib
-import os
-import signal
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from common.messages import AccountReport, ReadAccount
-from common.runtime.supervisor import UNREACHABLE, Fault, process_table, rpc
+from commands_stage import ANN
+from common.messages import Posture, PostureState
 from procs.cli import steer
-from procs.cli.asking import ask
-from procs.cli.demo_config import generated_plan, write_files
-from procs.cli.demo_stage import free_port
+from procs.cli.kill_switch import SIGNATURE
 from procs.cli.main import laggard, run
-from procs.cli.stack import (
-    ROOT,
-    Stack,
-    is_alive,
-    prepare,
-    stop_supervisor,
-    supervisor_command,
-    supervisor_environment,
-    supervisor_pid,
-)
+from steering_stage import House, Orders, open_house, until
 
 pytestmark = pytest.mark.procs
 
-VERBS = {"pause": "paused", "noentry": "no-new-orders", "halt": "halted"}
-SILENT_S = 1.5
-"""How long each round is watched for an order after everything is back."""
-
-
-@dataclass
-class House:
-    """One supervisord with everything below it, which a test may kill and start again."""
-
-    stack: Stack
-    run_dir: Path
-    state_dir: Path
-    environment: dict[str, str]
-    process: "subprocess.Popen[bytes] | None" = None
-    pids: set[int] = field(default_factory=set)
-
-    def start(self) -> None:
-        """Everything, the simulated venue too; returns when the executor answers."""
-        self.process = subprocess.Popen(
-            supervisor_command(self.stack, "--nodaemon"),
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        pid = self.process.pid
-        until(lambda: supervisor_pid(self.stack) == pid, 20, "supervisord answers")
-        with rpc(self.stack.socket) as server:
-            server.supervisor.startProcess("sim:venue", False)
-        until(lambda: self.account() is not None, 30, "the executor answers")
-
-    def account(self) -> AccountReport | None:
-        answer = ask(self.run_dir, {"executor": ReadAccount()})["executor"]
-        return answer if isinstance(answer, AccountReport) else None
-
-    def look(self) -> None:
-        with contextlib.suppress(*UNREACHABLE, Fault), rpc(self.stack.socket) as server:
-            self.pids |= {row.pid for row in process_table(server) if row.pid}
-
-    def kill_everything(self) -> None:
-        """SIGKILL to supervisord and every program at once, as a power cut would."""
-        assert self.process is not None
-        self.look()
-        for pid in (self.process.pid, *self.pids):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait()
-        until(lambda: not any(map(is_alive, self.pids)), 10, "everything is dead")
-        self.pids.clear()
-
-    def end(self) -> None:
-        self.look()
-        if self.process is not None and self.process.poll() is None:
-            stop_supervisor(self.stack, self.process.pid, 40)
-        for pid in self.pids:
-            if is_alive(pid):
-                os.kill(pid, signal.SIGKILL)
-        if self.process is not None:
-            if self.process.poll() is None:
-                self.process.kill()
-            self.process.wait()
-
-
-def until(met: Callable[[], bool], limit_s: float, what: str) -> None:
-    limit = time.monotonic() + limit_s
-    while not met():
-        if time.monotonic() > limit:
-            pytest.fail(f"not within {limit_s} s: {what}")
-        time.sleep(0.05)
+POSTURES: dict[str, Posture] = {
+    "noentry": "no-new-orders", "pause": "paused", "halt": "halted",
+    "/noentry": "no-new-orders", "/pause": "paused", "/kill": "halted",
+}  # fmt: skip
+CYCLE = (
+    "unanswered halt", "nothing", "noentry", "/noentry", "/pause", "late /kill", "nothing", "pause", "/kill", "halt",
+)  # fmt: skip
+"""Telegram never loosens, so what it says is never looser than what was said before."""
+TEMPTED_EVERY = 4
+"""In one round of so many the silence lasts until the strategist saw a trade that it was not allowed."""
+TEMPTED_LIMIT_S = 120
+SILENT_S = 1.0
+"""How long every other round is watched for an order after everything is back."""
 
 
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setattr(steer, "ANSWER_LIMIT_S", 1.0)
-    # Not pytest's own directory: its path leaves no room for socket names.
-    with tempfile.TemporaryDirectory(prefix="lg-", dir="/tmp") as name:
-        base = Path(name)
-        stack, run_dir, state_dir = Stack(base / "supervisord.conf"), base / "run", base / "state"
-        stack.conf.write_bytes((ROOT / "supervisord.conf").read_bytes())
-        for directory in (run_dir, state_dir):
-            directory.mkdir(mode=0o700)
-        prepare(stack)
-        config_file, sim_file = write_files(
-            generated_plan(150, 1, free_port(), time.time_ns(), ("rtds",)), state_dir
-        )
-        named = {
-            "LAGGARD_CONFIG": str(config_file),
-            "LAGGARD_SIM": str(sim_file),
-            "LAGGARD_STATE_DIR": str(state_dir),
-            "LAGGARD_RUN_DIR": str(run_dir),
-        }
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("LAGGARD_")}
+    with open_house() as held:
         for key in ("LAGGARD_CONFIG", "LAGGARD_STATE_DIR", "LAGGARD_RUN_DIR"):
-            monkeypatch.setenv(key, named[key])
-        held = House(stack, run_dir, state_dir, supervisor_environment(kept, named))
-        held.start()
-        try:
-            yield held
-        finally:
-            held.end()
+            monkeypatch.setenv(key, held.environment[key])
+        yield held
 
 
-def rounds(house: House, number: int) -> None:
-    """Say it, kill everything, start everything: what was said still holds, and nothing was ordered."""
-    verbs = list(VERBS)
-    assert run(laggard, ["pause", "--reason", "before the first round"]) == 0
-    began = house.account()
-    assert began is not None
-    for count in range(number):
-        verb = verbs[count % len(verbs)]
-        reason = f"round {count} of {verb}"
-        assert run(laggard, [verb, "--reason", reason]) == 0
-        house.kill_everything()
-        house.start()
-        limit = time.monotonic() + SILENT_S
+@dataclass
+class Trial:
+    """Round after round of: somebody says it, everything is killed, everything is started."""
+
+    house: House
+    began: Orders
+    number: int = 0
+    killed: int = 0
+    tempted: int = 0
+    took_s: list[float] = field(default_factory=list)
+
+    def round(self, word: str) -> None:
+        began = time.monotonic()
+        self.number += 1
+        reason = f"round {self.number}"
+        self._say_before(word, reason)
+        before = self.house.posture()
+        assert before is not None
+        self.killed += self.house.kill_everything()
+        assert self.house.orders() == self.began
+        self._say_while_dead(word, reason)
+        self.house.start()
+        if word == "late /kill":
+            until(lambda: _is(self.house.posture(), "halted", f"telegram:{ANN}"), 60, "the late /kill is obeyed")
+        elif word == "unanswered halt":
+            _came_back_halted(self.house.posture(), reason)
+        else:
+            assert self.house.posture() == before
+        self._watch()
+        self.took_s.append(time.monotonic() - began)
+
+    def _say_before(self, word: str, reason: str) -> None:
+        """Said to a stack that runs; returns as soon as it holds, whoever still has to say so."""
+        if word in ("noentry", "pause", "halt"):
+            assert run(laggard, [word, "--reason", reason]) == 0
+            posture = self.house.posture()
+            assert posture is not None
+            assert (posture.posture, posture.reason) == (POSTURES[word], reason)
+            assert posture.who.startswith("cli:")
+        elif word.startswith("/"):
+            self.house.chat.confirm(word)
+            until(
+                lambda: _is(self.house.posture(), POSTURES[word], f"telegram:{ANN}"), 30, f"{word} is obeyed"
+            )
+
+    def _say_while_dead(self, word: str, reason: str) -> None:
+        if word == "late /kill":
+            self.house.chat.say("/kill", ago_s=120)
+        elif word == "unanswered halt":
+            # Nobody is there to be told, so it is not known to be done.
+            assert run(laggard, ["halt", "--reason", reason]) == 1
+
+    def _watch(self) -> None:
+        """The posture stays and no order begins, also where the strategist would have one."""
+        held = self.house.posture()
+        assert held is not None
+        wait = self.number % TEMPTED_EVERY == 0
+        limit = time.monotonic() + (TEMPTED_LIMIT_S if wait else SILENT_S)
         while time.monotonic() < limit:
-            report = house.account()
-            if report is not None:
-                posture = report.posture
-                assert (posture.posture, posture.reason) == (VERBS[verb], reason)
-                assert posture.who.startswith("cli:")
-                assert [order.order_id for order in report.orders] == [
-                    order.order_id for order in began.orders
-                ]
+            assert self.house.posture() == held
+            assert self.house.knock() == "posture"
+            assert self.house.orders() == self.began
+            if wait and self.house.tempted():
+                self.tempted += 1
+                return
             time.sleep(0.1)
+        assert not wait, f"round {self.number}: the strategist saw no trade in {TEMPTED_LIMIT_S} s"
 
 
-@pytest.mark.timeout(120)
-def test_a_posture_outlives_the_death_of_everything_and_so_does_the_kill_switch(
-    house: House, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rounds(house, 2)
-    house.kill_everything()
-    # Nobody is there to be told.
-    assert run(laggard, ["halt", "--reason", "fire"]) == 1
-    assert "its next start begins halted" in capsys.readouterr().err
-    house.start()
-    report = house.account()
-    assert report is not None
-    assert report.posture.posture == "halted"
-    assert "fire" in report.posture.reason and "cli:" in report.posture.reason
+def begin(house: House) -> Trial:
+    """Nothing new from here on; what had begun before is over and counted."""
+    assert run(laggard, ["noentry", "--reason", "before the first round"]) == 0
+
+    def quiet() -> bool:
+        report = house.account()
+        return report is not None and all(order.status != "working" for order in report.orders)
+
+    until(quiet, 30, "no order is under way")
+    return Trial(house, house.orders())
+
+
+def _is(found: PostureState | None, posture: Posture, who: str) -> bool:
+    return found is not None and (found.posture, found.who) == (posture, who)
+
+
+def _came_back_halted(found: PostureState | None, reason: str) -> None:
+    assert _is(found, "halted", "executor"), found
+    assert found is not None
+    assert f"{SIGNATURE}{reason}" in found.reason
+    assert "cli:" in found.reason
+
+
+@pytest.mark.timeout(240)
+def test_a_posture_outlives_the_death_of_everything_whoever_set_it(house: House) -> None:
+    trial = begin(house)
+    for word in ("/pause", "noentry", "unanswered halt"):
+        trial.round(word)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_a_posture_outlives_twenty_deaths_and_would_have_traded(house: House) -> None:
-    rounds(house, 20)
-    report = house.account()
-    assert report is not None
-    before = len(report.orders)
+    trial = begin(house)
+    for word in CYCLE * 2:
+        trial.round(word)
     assert run(laggard, ["resume", "--yes", "--reason", "the proof is over"]) == 0
 
     def ordered() -> bool:
-        now = house.account()
-        return now is not None and len(now.orders) > before
+        now = house.orders()
+        return len(now.journal) > len(trial.began.journal) and len(now.venue) > len(trial.began.venue)
 
-    until(ordered, 150, "an order: the venue offered chances all the time")
+    until(ordered, 180, "an order: the venue offered chances all the time", house.log)
+    after = house.orders()
+    assert set(after.venue) <= set(after.journal)
+    print(
+        f"{trial.number} rounds, {trial.killed} processes killed, tempted in {trial.tempted}; "
+        f"a round took {min(trial.took_s):.1f} to {max(trial.took_s):.1f} s; "
+        f"orders before {len(trial.began.venue)}, after {len(after.venue)}"
+    )

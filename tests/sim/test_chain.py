@@ -96,6 +96,10 @@ def test_allowances_and_approvals() -> None:
         for tokens in (CONDITIONAL_TOKENS, POSITION_MANAGER):
             assert await call(venue, tokens, approved, WALLET, EXCHANGES["v1"].address, gives="bool") is True
             assert await call(venue, tokens, approved, NOBODY, EXCHANGES["v1"].address, gives="bool") is False
+        mine, other = (EXCHANGES[version].address for version in ("v1", "v2"))
+        await venue.venue.faults({"kind": "chain", "approvals_missing": [mine]})
+        assert await call(venue, CONDITIONAL_TOKENS, approved, WALLET, mine, gives="bool") is False
+        assert await call(venue, POSITION_MANAGER, approved, WALLET, other, gives="bool") is True
 
     played(scene, accounts=accounts)
 

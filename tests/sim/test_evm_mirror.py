@@ -19,7 +19,7 @@ from common.core.redemption.claims import Claim, Holding
 from common.errors import DependencyMissing
 from common.runtime.credentials import Secret
 from common.sim.evm import node as evm_node
-from common.sim.evm import venue_chain
+from common.sim.evm import plant, venue_chain
 from common.sim.evm.mirror import Mirror
 from common.sim.evm.node import absent
 from common.sim.evm.relayer import RELAY
@@ -28,7 +28,16 @@ from common.sim.script import Listed, Resolved
 from common.sim.settings import SimAccount, SimSettings, problems_in
 from common.sim.trading.account_book import COLLATERAL_ASSET as MONEY
 from common.sim.trading.account_book import COUNTERPARTIES, Entry, reversed_entries
-from common.sim.trading.contracts import COLLATERAL, CONDITIONAL_TOKENS, KNOWN_CONTRACTS, SPENDERS
+from common.sim.trading.contracts import (
+    CHAIN_ID,
+    COLLATERAL,
+    CONDITIONAL_TOKENS,
+    EXCHANGES,
+    KNOWN_CONTRACTS,
+    LEDGERS,
+    SPENDERS,
+)
+from common.venue.chain import ChainReader
 from common.venue.clob.order_request import Account
 from common.venue.redeeming.actions import RelayInfo, relayed_action
 from common.venue.redeeming.calldata import RedeemContracts, calls_of, selector
@@ -163,6 +172,22 @@ async def test_what_the_start_up_checks_look_at_is_there() -> None:
         for spender in SPENDERS:
             allowed = await read(venue, COLLATERAL, "allowance(address,address)", word(WALLET), word(spender))
             assert allowed >= USD6
+
+
+async def test_the_exchanges_may_sell_there_until_the_wallet_takes_that_back() -> None:
+    """Asked as the start-up checks ask, of the real ConditionalTokens."""
+    async with venue_on_evm() as venue:
+        reader = ChainReader([venue.base + "/chain"], CHAIN_ID)
+        for version, ledger in LEDGERS.items():
+            exchange = EXCHANGES[version].address
+            assert await reader.is_operator(ledger, WALLET, exchange)
+            assert not await reader.is_operator(ledger, exchange, WALLET)
+            chain = venue.venue.trading._evm
+            assert chain is not None
+            await plant.approve(chain._node, WALLET, ledger, exchange, False)
+            assert not await reader.is_operator(ledger, WALLET, exchange)
+        with pytest.raises(DependencyMissing):
+            await reader.is_operator(WALLET, WALLET, WALLET)
 
 
 async def test_a_redemption_by_the_relayer_is_in_both_books() -> None:

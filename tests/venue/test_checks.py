@@ -17,8 +17,15 @@ from common.runtime.clock import ManualClock
 from common.runtime.config import load_config
 from common.units import SECOND
 from common.venue import checks
+from common.venue.chain import ChainReader
 from common.venue.checks import CheckContext, failures, run_checks
-from common.venue.signing.contracts import COLLATERAL, CONDITIONAL_TOKENS, CTF_EXCHANGE, EXCHANGE_V3
+from common.venue.signing.contracts import (
+    COLLATERAL,
+    CONDITIONAL_TOKENS,
+    CTF_EXCHANGE,
+    EXCHANGE_V3,
+    POSITION_MANAGER,
+)
 from tests.venue.rpc_stage import Endpoint, endpoint, response, result, word
 
 WALLET = "0x" + "ab" * 20
@@ -57,6 +64,13 @@ class World:
 
     balance: int = 100_000_000
     allowance: dict[str, int] = field(default_factory=lambda: {CTF_EXCHANGE.lower(): 2**256 - 1})
+    operators: dict[tuple[str, str], Any] = field(
+        default_factory=lambda: {
+            (CONDITIONAL_TOKENS, CTF_EXCHANGE.lower()): 1,
+            (POSITION_MANAGER, EXCHANGE_V3.lower()): 1,
+        }
+    )
+    """By token contract and who asks to move tokens: a number, or the result or error as it is."""
     missing: tuple[str, ...] = ()
     time: Any = NOW_S
     region: Any = field(default_factory=lambda: {"blocked": False, "country": "ZA", "region": "GP"})
@@ -75,8 +89,13 @@ class World:
         if ask["method"] == "eth_getCode":
             return result("0x" if ask["params"][0] in self.missing else "0x60", ask)
         call = ask["params"][0]
-        assert call["to"] == COLLATERAL
         assert WALLET[2:] in call["data"]
+        if call["data"].startswith("0xe985e9c5"):
+            told = self.operators.get((call["to"], "0x" + call["data"][-40:]), 0)
+            if isinstance(told, dict):
+                return {"jsonrpc": "2.0", "id": ask["id"], **told}
+            return result(word(told) if isinstance(told, int) else told, ask)
+        assert call["to"] == COLLATERAL
         if call["data"].startswith("0x70a08231"):
             return result(word(self.balance), ask)
         return result(word(self.allowance.get("0x" + call["data"][-40:], 0)), ask)
@@ -134,8 +153,8 @@ async def results(world: World, tmp_path: Path, **changes: Any) -> dict[str, Che
     async with standing(world, tmp_path) as (context, _):
         report = await run_checks(replace(context, **changes))
     assert [one.name for one in report.results] == [
-        "key", "chain", "contracts", "balance", "allowance", "api key", "standing", "clock", "region",
-        "order version", "book", "user channel", "journal", "disk",
+        "key", "chain", "contracts", "balance", "allowance", "approval to sell", "api key", "standing",
+        "clock", "region", "order version", "book", "user channel", "journal", "disk",
     ]  # fmt: skip
     for one in report.results:
         assert one.text
@@ -205,6 +224,67 @@ async def test_only_the_allowance_that_is_needed_is_asked_for(tmp_path: Path) ->
     assert failures((await results(World(allowance=both), tmp_path, markets=(market("v2"),))).values()) == ""
     only_v3 = World(allowance={EXCHANGE_V3.lower(): 2**256 - 1})
     assert failures((await results(only_v3, tmp_path, markets=(market("v2"),))).values()) == ""
+
+
+async def test_without_the_approval_to_sell_buying_goes_on_and_the_cure_is_one_line(tmp_path: Path) -> None:
+    one = await only(World(operators={}), tmp_path, "approval to sell")
+    assert (one.state, failures([one])) == ("warning", "")
+    assert "flatten would be refused" in one.text
+    assert CTF_EXCHANGE in one.text
+    assert CONDITIONAL_TOKENS in one.text
+    assert "setApprovalForAll" in one.fix
+
+
+async def test_each_exchange_is_asked_about_on_the_ledger_of_its_markets(tmp_path: Path) -> None:
+    """An approval of the other exchange, or on the other ledger, is none."""
+    v1, v2 = (CONDITIONAL_TOKENS, CTF_EXCHANGE.lower()), (POSITION_MANAGER, EXCHANGE_V3.lower())
+    crossed = {(CONDITIONAL_TOKENS, v2[1]): 1, (POSITION_MANAGER, v1[1]): 1}
+    both = World(
+        operators=crossed, allowance=dict.fromkeys((CTF_EXCHANGE.lower(), EXCHANGE_V3.lower()), 2**256 - 1)
+    )
+    markets = (market(), market("v2"))
+    one = await only(both, tmp_path, "approval to sell", markets=markets)
+    assert (CTF_EXCHANGE in one.text, EXCHANGE_V3 in one.text) == (True, True)
+    both.operators = {v1: 1}
+    one = await only(both, tmp_path, "approval to sell", markets=markets)
+    assert (CTF_EXCHANGE in one.text, EXCHANGE_V3 in one.text) == (False, True)
+    both.operators = {v1: 1, v2: 1}
+    found = (await results(both, tmp_path, markets=markets))["approval to sell"]
+    assert (found.state, "of v2 only the venue's client says" in found.text) == ("ok", True)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [2, 2**255, "0x", "0x01", "yes", {"error": {"code": 3, "message": "execution reverted"}}],
+    ids=str,
+)
+async def test_a_contract_that_cannot_be_asked_stops_nothing(tmp_path: Path, told: Any) -> None:
+    silent = World(operators={(CONDITIONAL_TOKENS, CTF_EXCHANGE.lower()): told})
+    one = await only(silent, tmp_path, "approval to sell")
+    assert (one.state, failures([one])) == ("skipped", "")
+    assert one.text.startswith("the chain does not say it of v1: ")
+
+
+async def test_what_is_known_is_told_although_the_other_ledger_cannot_be_asked(tmp_path: Path) -> None:
+    both = World(
+        operators={(POSITION_MANAGER, EXCHANGE_V3.lower()): "0x"},
+        allowance=dict.fromkeys((CTF_EXCHANGE.lower(), EXCHANGE_V3.lower()), 2**256 - 1),
+    )
+    one = await only(both, tmp_path, "approval to sell", markets=(market(), market("v2")))
+    assert (one.state, CTF_EXCHANGE in one.text, EXCHANGE_V3 in one.text) == ("warning", True, False)
+
+
+async def test_an_approval_that_is_not_told_in_time_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "ONE_CHECK_S", 0.3)
+
+    async def is_operator(*_: Any) -> bool:
+        return await asyncio.Event().wait()
+
+    monkeypatch.setattr(ChainReader, "is_operator", is_operator)
+    one = await only(World(), tmp_path, "approval to sell")
+    assert (one.state, one.text) == ("skipped", "no answer within 0.3 s")
 
 
 async def test_markets_of_an_unknown_version_are_a_worry(tmp_path: Path) -> None:
@@ -333,13 +413,13 @@ async def test_one_that_does_not_answer_fails_in_time(
 async def test_a_chain_that_hangs_keeps_no_other_check_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both endpoints take every question and answer none: twelve are open when the next run begins."""
+    """Both endpoints take every question and answer none: fourteen are open when the next run begins."""
     monkeypatch.setattr(checks, "ONE_CHECK_S", 2.0)
     hanging, many, over = [0], asyncio.Event(), asyncio.Event()
 
     async def hang() -> bytes:
         hanging[0] += 1
-        if hanging[0] == 12:
+        if hanging[0] == 14:
             many.set()
         await over.wait()
         return b""
@@ -352,6 +432,7 @@ async def test_a_chain_that_hangs_keeps_no_other_check_waiting(
     for report in reports:
         failed = {one.name for one in report.results if one.state == "failed"}
         assert failed == {"contracts", "balance", "allowance"}
+        assert {one.name for one in report.results if one.state == "skipped"} == {"approval to sell"}
 
 
 @pytest.mark.parametrize(
@@ -359,6 +440,7 @@ async def test_a_chain_that_hangs_keeps_no_other_check_waiting(
 )
 async def test_a_chain_that_breaks_fails_what_asks_it(tmp_path: Path, raw: bytes) -> None:
     found = await results(World(chain=raw), tmp_path)
+    assert {name for name, one in found.items() if one.state == "skipped"} == {"approval to sell"}
     assert {name for name, one in found.items() if one.state == "failed"} == {
         "contracts",
         "balance",
@@ -367,7 +449,10 @@ async def test_a_chain_that_breaks_fails_what_asks_it(tmp_path: Path, raw: bytes
 
 
 async def test_what_is_skipped_asks_nobody(tmp_path: Path) -> None:
-    names = ("key", "chain", "contracts", "balance", "allowance", "api key", "standing", "user channel")
+    names = (
+        "key", "chain", "contracts", "balance", "allowance", "approval to sell", "api key", "standing",
+        "user channel",
+    )  # fmt: skip
     asked = refuses(AssertionError("asked"))
     async with standing(World(), tmp_path) as (context, one):
         silent = replace(context, balance=asked, closed_only=asked, user_channel=asked)

@@ -23,6 +23,7 @@ from common.sim.trading.contracts import (
     CONDITION_ORACLE,
     CONDITIONAL_TOKENS,
     DEPOSIT_FACTORY,
+    LEDGERS,
     POSITION_MANAGER,
     ROUTER,
     USDC_E,
@@ -45,7 +46,6 @@ _PLACES = {
     RELAY_HUB: "RelayHub",
     DEPOSIT_FACTORY: "DepositFactory",
 }
-_LEDGERS = {"v1": CONDITIONAL_TOKENS, "v2": POSITION_MANAGER}
 _GNOSIS = MODULES / "@gnosis.pm"
 _SAFE_ARTIFACTS = _GNOSIS / "safe-contracts" / "build" / "artifacts" / "contracts"
 _REAL = {
@@ -243,14 +243,14 @@ async def shares(
 ) -> int:
     """A wallet's balance of one token."""
     asked = call("balanceOf(address,uint256)", wallet, int(token))
-    return await _number(node, _LEDGERS[ledger], asked, block)
+    return await _number(node, LEDGERS[ledger], asked, block)
 
 
 async def _move(
     node: EvmNode, ledger: Literal["v1", "v2"], giver: str, taker: str, token: str, size6: int
 ) -> None:
     transfer = "safeTransferFrom(address,address,uint256,uint256,bytes)"
-    await node.send_as(giver, _LEDGERS[ledger], call(transfer, giver, taker, int(token), size6, b""))
+    await node.send_as(giver, LEDGERS[ledger], call(transfer, giver, taker, int(token), size6, b""))
 
 
 async def _v1_token(node: EvmNode, condition: bytes, index_set: int) -> str:

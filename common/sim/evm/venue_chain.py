@@ -21,7 +21,14 @@ from common.sim.faults import FaultBoard
 from common.sim.naming import generated_name, made_up_question
 from common.sim.settings import SimSettings
 from common.sim.trading.accounts import Account
-from common.sim.trading.contracts import COLLATERAL, KNOWN_CONTRACTS, SPENDERS, WalletKind
+from common.sim.trading.contracts import (
+    COLLATERAL,
+    EXCHANGES,
+    KNOWN_CONTRACTS,
+    LEDGERS,
+    SPENDERS,
+    WalletKind,
+)
 from common.sim.trading.exchange import Exchange
 from common.sim.world import World
 
@@ -127,6 +134,8 @@ class VenueChain:
         for spender in SPENDERS:
             approval = plant.call("approve(address,uint256)", spender, account.allowance_usd6)
             await self._node.send_as(account.address, COLLATERAL, approval)
+        for version, ledger in LEDGERS.items():
+            await plant.approve(self._node, account.address, ledger, EXCHANGES[version].address, True)
 
     async def _chain(self, request: web.Request) -> web.Response:
         fault = self._board.chain()

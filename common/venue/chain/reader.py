@@ -13,6 +13,7 @@ from common.venue.chain.endpoints import Endpoints
 _BALANCE_OF = "70a08231"
 _ALLOWANCE = "dd62ed3e"
 _BALANCE_OF_TOKEN = "00fdd58e"  # noqa: S105 - the selector of balanceOf(address,uint256)
+_IS_APPROVED_FOR_ALL = "e985e9c5"
 
 
 class ChainReader:
@@ -33,6 +34,11 @@ class ChainReader:
         """The ERC-1155 balance of one token id."""
         return await self._uint(contract, _BALANCE_OF_TOKEN + _word(owner) + f"{int(token_id):064x}")
 
+    async def is_operator(self, contract: str, owner: str, operator: str) -> bool:
+        """Whether somebody may move every ERC-1155 token of an owner."""
+        data = _IS_APPROVED_FOR_ALL + _word(owner) + _word(operator)
+        return await self._endpoints.decided("eth_call", [_call(contract, data), "latest"], shapes.flag)
+
     async def has_code(self, address: str) -> bool:
         """Whether there is a contract at this address."""
         found = await self._endpoints.decided("eth_getCode", [address, "latest"], shapes.code)
@@ -43,8 +49,13 @@ class ChainReader:
         return await self._endpoints.wrong_chain()
 
     async def _uint(self, contract: str, data: str) -> int:
-        call: dict[str, Any] = {"to": contract, "data": "0x" + data}
-        return int(await self._endpoints.decided("eth_call", [call, "latest"], shapes.word), 16)
+        return int(
+            await self._endpoints.decided("eth_call", [_call(contract, data), "latest"], shapes.word), 16
+        )
+
+
+def _call(contract: str, data: str) -> dict[str, Any]:
+    return {"to": contract, "data": "0x" + data}
 
 
 def _word(address: str) -> str:

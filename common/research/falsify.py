@@ -1,0 +1,108 @@
+"""Falsification: the audit and the battery together, and the one word that comes of them.
+
+Owns the verdict's rule. ``supported`` when every gate holds; otherwise ``not supported`` when something is
+wrong with the claim, or when the data would have shown an edge worth having; otherwise ``too little data``.
+"""
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from common.research.audit import AUDITED, Candidate, audit, claim, lag_candidate
+from common.research.battery import Question, Test, answer, clusters
+from common.research.dataset import Dataset
+from common.research.grid import ANY_SIZE, Reach, build
+from common.research.significance import power, trades_needed
+from common.research.trades import Rule
+
+Result = Literal["supported", "not supported", "too little data"]
+
+WORTH_HAVING = 0.02
+"""The smallest edge worth having, $ a share after all costs: less is eaten by one tick and a slow day."""
+POWER_WANTED = 0.8
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What falsification found; money in 1e-6 $."""
+
+    result: Result
+    text: str
+    tests: tuple[Test, ...]
+    windows: int
+    trades: int
+    wins: int
+    spent_usd6: int
+    net_usd6: int
+    trials: int
+    edge: float
+    """The smallest edge worth having, $ a share."""
+    power: float
+    """The chance that these trades would have proven that edge."""
+    trades_needed: int
+    unsized: int
+    """Trades at asks whose size nobody recorded."""
+    proxies: int
+    """Trades judged by a price that does not settle."""
+
+
+def falsify(
+    data: Dataset, candidate: Candidate, reach: Reach, seed: int = 1, edge: float = WORTH_HAVING
+) -> Finding:
+    """Put a candidate's claim on these data to every test."""
+    grid, claimed = claim(data, candidate)
+    audited = audit(data, candidate, reach, grid, claimed, seed)
+    honest = build(data, reach)
+    backward = build(data, reach._replace(join="backward"))
+    sampled = None
+    if data.history.height:
+        stale = reach._replace(quotes="history", join="backward")
+        sampled = build(data, stale), build(data, reach._replace(quotes="history"))
+    question = Question(honest, candidate.signal, candidate.rule, backward, sampled, candidate.trials, seed)
+    tests = (*audited, *answer(question, claimed))
+    own = claimed.settled
+    known = power(own.size6, own.spent_usd6, clusters(grid, own), edge, candidate.trials, seed)
+    worth = edge * int(own.size6.sum()) / max(1, int(own.spent_usd6.sum()))
+    result, text = judge(tests, known, worth)
+    side, window, second = own.side, own.window, own.second
+    return Finding(
+        result,
+        text,
+        tests,
+        int(honest.tradable.sum()),
+        len(own.window),
+        int(own.won.sum()),
+        int(own.spent_usd6.sum()),
+        int(own.net_usd6.sum()),
+        candidate.trials,
+        edge,
+        known,
+        trades_needed(own.size6, own.spent_usd6, edge, candidate.trials),
+        int((grid.fill_size[side, window, second] == ANY_SIZE).sum()),
+        int(np.sum(grid.proxy[window])),
+    )
+
+
+def judge(tests: tuple[Test, ...], known_power: float, worth: float) -> tuple[Result, str]:
+    """The word, and the sentence for it; ``worth`` is the edge worth having as a return per dollar."""
+    failed = [test.name for test in tests if test.gate and not test.passed]
+    if not failed:
+        return "supported", "every test was passed"
+    broken = [name for name in failed if name in AUDITED]
+    if broken:
+        return "not supported", f"the claim itself does not hold: {', '.join(broken)}"
+    highest = next((test.high for test in tests if test.name == "profit"), None)
+    if highest is not None and highest < worth:
+        bound = f"at most {highest:+.1%} a dollar (95 %), an edge worth having is {worth:+.1%}"
+        return "not supported", f"{bound}; failed: {', '.join(failed)}"
+    if known_power < POWER_WANTED:
+        text = (
+            f"an edge worth having would be proven by so few trades with a chance of {known_power:.0%} only"
+        )
+        return "too little data", f"{text}; failed: {', '.join(failed)}"
+    return "not supported", f"failed: {', '.join(failed)}"
+
+
+def falsify_lag(data: Dataset, rule: Rule, reach: Reach, trials: int = 1, seed: int = 1) -> Finding:
+    """The published rule with these parameters."""
+    return falsify(data, lag_candidate(rule, reach, trials), reach, seed)

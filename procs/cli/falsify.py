@@ -1,0 +1,176 @@
+"""``laggard falsify``: try to break a strategy on recorded markets, and write down what was left of it.
+
+Prints what ``common.research.falsify`` found and has the verdict signed; decides nothing.
+"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from common.runtime.config import load_config
+from common.runtime.paths import make_paths, private_directory
+from procs.cli.show import add_row, console, money, print_json, progress, table
+
+if TYPE_CHECKING:
+    from common.research.falsify import Finding
+
+MOST_PARTS = 8
+SELF_CHECK_STRATEGIES = 200
+SELF_CHECK_WORLDS = 50
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path), required=False)
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="The configuration to judge.")
+@click.option("--strategy", type=click.Choice(["lag"]), default="lag", show_default=True)
+@click.option("--assets", help="Only these, separated by commas: btc,eth.")
+@click.option(
+    "--trials",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Rules tried on these data elsewhere; those tried with laggard are counted anyway.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Verdict file; otherwise as configured."
+)
+@click.option("--seed", default=1, show_default=True, type=int)
+@click.option(
+    "--self-check", is_flag=True, help="Try the battery itself on made-up worlds; takes a minute or two."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def falsify(
+    data: Path | None,
+    config_file: Path | None,
+    strategy: str,
+    assets: str | None,
+    trials: int,
+    out: Path | None,
+    seed: int,
+    self_check: bool,
+    as_json: bool,
+) -> int:
+    """Put the configured rule to every test on DATA and sign the verdict: laggard up --live asks for it.
+
+    Exits 0 when the edge is supported, 1 when it is not or when there is too little data.
+    """
+    if self_check:
+        return _self_check(seed, as_json)
+    if data is None:
+        raise click.UsageError("name DATA: a tape, an imported folder, or a folder of normalised tables")
+    config = load_config(config_file)
+    paths = make_paths(config.paths.state_dir, config.paths.run_dir)
+    private_directory(paths.state_dir)
+
+    from common.research import trials as ledger
+    from common.research import verdict
+    from common.research.dataset import load
+    from common.research.falsify import falsify_lag
+    from common.research.grid import reach_of
+    from common.research.trades import rule_of
+
+    found = load(data, assets=assets.lower().split(",") if assets else None)
+    rule = rule_of(config.strategy_settings())
+    tried = ledger.remember(
+        paths.state_dir / "trials", found.digest, [(rule.move_ppm, rule.left_s, rule.price4)]
+    )
+    progress(f"{found.markets.height} windows of {found.name}; {tried} rules tried on them so far")
+    finding = falsify_lag(found, rule, reach_of(config.strategy_settings()), max(trials, tried), seed)
+    file = out or verdict.verdict_file(config, paths.state_dir)
+    written = verdict.write(
+        file,
+        verdict.key_file(paths.state_dir),
+        config,
+        finding,
+        data_digest=found.digest,
+        data_name=found.name,
+        at_ns=time.time_ns(),
+    )
+    if as_json:
+        # The file's own kind and schema are its form, not this answer's.
+        told = {name: value for name, value in written.items() if name not in ("kind", "schema")}
+        print_json("falsify", strategy=strategy, file=str(file), **told)
+    else:
+        _print(finding, file)
+    return int(finding.result != "supported")
+
+
+def _print(finding: "Finding", file: Path) -> None:
+    out = console()
+    made = table("test", ">figure", ">p", "", "what it means")
+    for test in finding.tests:
+        p = None if test.p is None else f"{test.p:.4f}"
+        add_row(
+            made,
+            [test.name, _figure(test.statistic), p, "passed" if test.passed else "FAILED", test.text],
+            style=None if test.passed else "red",
+        )
+        if test.low is not None and test.high is not None:
+            add_row(
+                made, ["", f"{_figure(test.low)} .. {_figure(test.high)}", None, "", "one-sided 95 % bounds"]
+            )
+        if test.parts:
+            shown = list(test.parts.items())[:MOST_PARTS]
+            more = f", and {len(test.parts) - MOST_PARTS} more" if len(test.parts) > MOST_PARTS else ""
+            text = ", ".join(f"{name} {_figure(value)}" for name, value in shown)
+            add_row(made, ["", "", "", "", text + more])
+    out.print(made)
+    out.print(
+        f"{finding.trades} trades in {finding.windows} windows, {finding.wins} won, "
+        f"{money(finding.spent_usd6)} $ spent, {money(finding.net_usd6)} $ net; {finding.trials} rules tried"
+    )
+    out.print(
+        f"power {finding.power:.0%} against an edge of {finding.edge:.2f} $ a share; about "
+        f"{finding.trades_needed} such trades prove it four times of five"
+    )
+    if finding.unsized:
+        out.print(f"{finding.unsized} trades at asks whose size nobody recorded: taken as large enough")
+    if finding.proxies:
+        out.print(f"{finding.proxies} trades judged by a price that does not settle: proxy, not settlement")
+    out.print(f"{finding.result}: {finding.text}")
+    out.print(f"signed: {file}")
+
+
+def _figure(value: float) -> str:
+    return f"{value:+.4f}"
+
+
+def _self_check(seed: int, as_json: bool) -> int:
+    from common.research import calibration
+
+    progress("planting ten leaks")
+    caught = list(calibration.catch_leaks(seed))
+    progress(f"trying {SELF_CHECK_STRATEGIES} strategies without sense")
+    senseless = calibration.without_sense(SELF_CHECK_STRATEGIES, seed=seed)
+    progress(f"trying the rule in {SELF_CHECK_WORLDS} worlds with a planted edge")
+    edged = calibration.with_edge(SELF_CHECK_WORLDS, calibration.EDGED, seed)
+    well = (
+        all(one.caught for one in caught)
+        and senseless.supported <= 0.05 * senseless.strategies
+        and edged.supported >= 0.8 * edged.strategies
+    )
+    if as_json:
+        print_json("falsify-self-check", ok=well, leaks=[one._asdict() for one in caught],
+                   without_sense=senseless._asdict(), with_edge=edged._asdict())  # fmt: skip
+        return int(not well)
+    made = table("planted leak", ">claimed", ">honest", "", "tests that failed")
+    for one in caught:
+        add_row(
+            made,
+            [
+                one.name,
+                _figure(one.claimed),
+                _figure(one.honest),
+                "caught" if one.caught else "MISSED",
+                ", ".join(one.failed),
+            ],
+        )
+    console().print(made)
+    console().print(
+        f"without sense: {senseless.supported} of {senseless.strategies} supported, "
+        f"{senseless.profitable} by profit alone; planted edge of {edged.edge:.4f} $ a share, {edged.trades} "
+        f"trades: {edged.supported} of {edged.strategies} supported"
+    )
+    return int(not well)
