@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from common.core.account import broken_sums
 from common.core.order_effects import (
     Refuse,
@@ -38,6 +40,7 @@ from common.messages import (
     Submit,
     WalletReport,
 )
+from common.research.verdict import evidence_check
 from common.runtime.config import Config
 from common.runtime.credentials import Secret, read_credentials
 from common.runtime.paths import Paths
@@ -228,7 +231,10 @@ class LiveAccount:
         """Run the start-up checks now and every few minutes; while one fails, nothing begins."""
         while True:
             self.again.clear()
-            self.report = await run_checks(self._context(desk))
+            report = await run_checks(self._context(desk))
+            # Asked here as well: a restart may bring other code or another configuration than was started.
+            proof = await asyncio.to_thread(evidence_check, self.process.config, self.process.paths.state_dir)
+            self.report = msgspec.structs.replace(report, results=(*report.results, proof))
             problem = failures(self.report.results)
             if problem:
                 self.process.log.warning("checks_failed", problem=problem)

@@ -12,12 +12,9 @@ import click
 import msgspec
 
 from common.errors import DependencyMissing
-from common.messages import CheckResult, ChecksReport, ReadChecks
-from common.runtime.config import load_config
-from common.runtime.paths import make_paths
+from common.messages import ChecksReport, ReadChecks
 from procs.cli.asking import ask, find_place
 from procs.cli.show import add_row, console, print_json, table
-from procs.cli.stack import own_stack, read_meeting
 
 LIMIT_S = 40.0
 ANEW_S = 8.0
@@ -61,18 +58,7 @@ def _ask_executor() -> ChecksReport | None:
     outcome = ask(run_dir, {"executor": ReadChecks(anew=True)}, timeout_s=ANEW_S)["executor"]
     if not isinstance(outcome, ChecksReport) or not outcome.results:
         return None
-    return msgspec.structs.replace(outcome, results=(*outcome.results, *_evidence()))
-
-
-def _evidence() -> tuple[CheckResult, ...]:
-    """Code and configuration may have changed since the executor was started on a verdict."""
-    from common.research.verdict import evidence_check
-
-    meeting = read_meeting(own_stack())
-    config = load_config(Path(meeting.config_file) if meeting is not None and meeting.config_file else None)
-    if config.mode != "live":
-        return ()
-    return (evidence_check(config, make_paths(config.paths.state_dir, config.paths.run_dir).state_dir),)
+    return outcome
 
 
 def _run_apart(live: bool, config_file: Path | None) -> ChecksReport:

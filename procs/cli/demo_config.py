@@ -216,6 +216,7 @@ def config_toml(plan: Plan, credentials_dir: Path) -> str:
     ]
     if live:
         lines += ["[wallet]", 'kind = "deposit"', f'address = "{plan.sim.accounts[0].address}"', ""]
+        lines += ["[evidence]", 'waiver = "No real money: the venue of the demo is simulated."', ""]
     lines += [
         "[markets]",
         f"assets = {_list(plan.assets)}",

@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 
 from common.errors import DependencyMissing
-from common.messages import CheckResult, ChecksReport, ReadChecks
 from common.research import verdict
 from common.runtime.config import load_config
 from procs.cli import up_down
 from procs.cli.main import laggard, run
-from tests.cli.test_reading import answering
 
 SENTENCE = "I know that nobody has shown an edge and trade anyway."
 FINDING = {"result": "supported", "text": "every test was passed", "trades": 5_017}
@@ -111,16 +109,3 @@ def test_paper_trading_asks_for_nothing(
     monkeypatch.setenv("LAGGARD_MODE", "paper")
     assert run(laggard, ["up"]) == 69
     assert "evidence" not in capsys.readouterr().err
-
-
-def test_check_lists_the_evidence_of_the_running_executor_too(
-    state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    report = ChecksReport(at_ns=1, results=(CheckResult("clock", "ok", "within a second"),))
-    with answering(state.parent, "executor", ReadChecks, report):
-        assert run(laggard, ["check"]) == 1
-        assert "evidence" in capsys.readouterr().out
-        monkeypatch.setenv("LAGGARD_EVIDENCE__WAIVER", SENTENCE)
-        assert run(laggard, ["check"]) == 0
-        told = capsys.readouterr().out
-        assert SENTENCE in told and "laggard falsify" in told

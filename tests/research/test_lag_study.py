@@ -97,6 +97,12 @@ def test_parts_add_up_to_the_whole() -> None:
     assert found.whole.windows == 8
 
 
+def test_windows_of_one_quarter_of_an_hour_are_one_opening() -> None:
+    (quotes,) = quotes_of(made([market()], [], books(flat(0.5))))["btc"]
+    later = [quotes._replace(start_ns=quotes.start_ns + minutes * 60 * SECOND) for minutes in (5, 10, 15)]
+    assert [each.opening - quotes.opening for each in later] == [0, 0, 1]
+
+
 def test_ages_and_spacings_are_told() -> None:
     found = one(lagging(2))
     assert found.delivery.median_ns == pytest.approx(1.1 * SECOND)
