@@ -54,7 +54,7 @@ def correlate(
         for quotes in windows:
             found = _window_sums(prices, quotes, step_ns, lags, max_age_ns)
             if found is not None:
-                sums[quotes.start_ns] = sums.get(quotes.start_ns, 0.0) + found
+                sums[quotes.opening] = sums.get(quotes.opening, 0.0) + found
     clusters = np.stack(list(sums.values())) if sums else np.zeros((0, len(lags), 6))
     found_all = _intervals(clusters, seed)
     return Correlogram(

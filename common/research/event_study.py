@@ -20,6 +20,7 @@ PPM = 1_000_000
 RESAMPLES = 4_000
 LEAST_WINDOWS = 5
 """Of fewer, resampling shows no spread worth the name."""
+OPENING_NS = 900 * SECOND
 LEAST_JUMPS = 30
 """Fewer are shown and not spoken of."""
 
@@ -66,6 +67,11 @@ class Quotes(NamedTuple):
     at_ns: Ints
     mid4: Floats
 
+    @property
+    def opening(self) -> int:
+        """The number of the quarter of an hour in which it opened: what opens together moves together."""
+        return self.start_ns // OPENING_NS
+
 
 class Jumps(NamedTuple):
     """Jumps of one series; ``overlapping`` more were left out because one before them was not over."""
@@ -86,7 +92,7 @@ class Sightings(NamedTuple):
     asset: Names
     era: Names
     cluster: Ints
-    """The opening of the window: what opens together moves together."""
+    """The openings of the windows, by quarter of an hour."""
     at_ns: Ints
     move_ppm: Floats
     moved4: Floats
@@ -199,7 +205,7 @@ def line_up(
         lacking += int((~whole).sum())
         every = Sightings(
             np.full(len(at), quotes.window), np.full(len(at), quotes.asset), np.full(len(at), quotes.era),
-            np.full(len(at), quotes.start_ns), at, jumps.move_ppm[inside],
+            np.full(len(at), quotes.opening), at, jumps.move_ppm[inside],
             (mid - before[:, None]) * sign[:, None],
             (known / left[:, None] - 1) * PPM * sign[:, None],
             age, (before - earlier) * sign,

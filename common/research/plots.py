@@ -33,6 +33,8 @@ class Theme(NamedTuple):
 
 LIGHT = Theme("#ffffff", "#1b1f24", "#d0d7de", "#0b57a4", "#b35900")
 DARK = Theme("#161b22", "#e6edf3", "#3d444d", "#6cb6ff", "#f0883e")
+BETWEEN = "#8c959f"
+"""Neither one side nor the other; readable on both backgrounds."""
 
 
 class Plot(NamedTuple):
@@ -79,19 +81,19 @@ def reaction(
 
 
 def correlogram(name: str, found: Correlogram, alt: str, title: str) -> Plot:
-    """One bar for each lag, with its interval."""
+    """One bar for each lag of the book behind the price called ``name``, with its interval."""
 
     def draw(figure: "Figure", theme: Theme) -> None:
         axes = figure.add_subplot()
         known = [(lag / SECOND, one) for lag, one in found.lags if math.isfinite(one.mean)]
         at, width = [lag for lag, _ in known], 0.7 * found.step_ns / SECOND
-        colours = [theme.orange if lag > 0 else theme.blue for lag in at]
+        colours = [theme.orange if lag > 0 else theme.blue if lag else BETWEEN for lag in at]
         axes.bar(at, [one.mean for _, one in known], width=width, color=colours)
         for lag, one in known:
             axes.plot([lag, lag], [_finite(one.low), _finite(one.high)], color=theme.ink, linewidth=1.2)
         axes.axhline(0, color=theme.ink, linewidth=1)
         _dress(axes, theme, "correlation")
-        axes.set_xlabel(f"← book moves first     lag, s     {name} moves first →", color=theme.ink)
+        axes.set_xlabel("← book moves first     lag, s     price moves first →", color=theme.ink)
 
     return _plot(f"correlation-{_file(name)}", title, alt, draw, 3.4)
 

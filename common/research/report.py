@@ -39,7 +39,12 @@ dt { grid-column: 1; } dd { grid-column: 2; margin: 0; overflow-wrap: anywhere; 
 figure { margin: 1.25rem 0; }
 figcaption { font-weight: 600; margin-bottom: .35rem; }
 figure img { display: block; width: 100%; max-width: 44rem; height: auto; }
-.scroll { overflow-x: auto; margin: .35rem 0 1.25rem; }
+.scroll { overflow-x: auto; margin: .35rem 0 1.25rem;
+  /* A shadow at the edge where there is more to see. */
+  background: linear-gradient(var(--back), var(--back)) left / 1rem 100% no-repeat local,
+    linear-gradient(var(--back), var(--back)) right / 1rem 100% no-repeat local,
+    linear-gradient(to right, var(--faint), transparent) left / .6rem 100% no-repeat scroll,
+    linear-gradient(to left, var(--faint), transparent) right / .6rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 .caption { font-size: .875rem; font-weight: 600; margin: 1.25rem 0 0; }
 th, td { padding: .3rem .75rem .3rem 0; text-align: left; vertical-align: top;
@@ -50,6 +55,7 @@ td:first-child { white-space: nowrap; } td:last-child:not(.right) { min-width: 1
 @media print {
   main { max-width: none; padding: 0; } figure, tr, #conclusion { break-inside: avoid; }
   h2, h3, .caption { break-after: avoid; } .scroll { overflow: visible; } table { font-size: .72rem; }
+  th, td { padding-right: .4rem; } td:last-child:not(.right) { min-width: 0; }
 }
 """.strip()
 

@@ -15,7 +15,7 @@ NOTHING = "-"
 
 def lag_page(study: LagStudy) -> Page:
     """A page about the lag alone."""
-    facts = [*data_facts(study.data, study.data_digest), ("code", code_digest())]
+    facts = [*data_facts(study.data, study.data_digest), ("code hash", code_digest())]
     sections = [lag_section(study), method_section(study), limits_section(study)]
     return Page("laggard: the lag of the book behind the price", study.conclusion, facts, sections)
 
@@ -69,7 +69,8 @@ def method_section(study: LagStudy) -> Section:
                     ),
                     (
                         "Intervals are 95 % percentile bootstraps that draw whole openings: windows that "
-                        f"open together move together. Fewer than {LEAST_JUMPS} jumps or {LEAST_WINDOWS} "
+                        "open in one quarter of an hour move together and count once. "
+                        f"Fewer than {LEAST_JUMPS} jumps or {LEAST_WINDOWS} "
                         "openings are shown and not spoken of."
                     ),
                     (
@@ -171,7 +172,7 @@ def _series_blocks(one: SeriesStudy, study: LagStudy) -> list[Block]:
                 "Mean move of the reference price and of the book's mid from 10 s before to "
                 f"{study.definition.final_ns / SECOND:g} s after a jump could be known, with 95 % band. "
                 f"Two seconds after it the mid had moved {step.moved_cents.mean:.1f} cents, {part}.",
-                "The book around a jump of the price",
+                f"The book around a jump of {one.name}",
             ),
             _steps_table(one.whole, study),
             (f"In the five seconds before the move the mid had gone {_signed(one.whole.lead_cents)} cents "
@@ -197,7 +198,7 @@ def _series_blocks(one: SeriesStudy, study: LagStudy) -> list[Block]:
                 one.name, found,
                 f"Correlation of the mid's changes with the returns of {one.name}, for lags from -10 to "
                 f"+10 s in steps of {found.step_ns / SECOND:g} s. The largest is {value.mean:.2f}, {when}.",
-                "Who moves first",
+                f"Who moves first, the book or {one.name}",
             ),
             (f"{found.pairs} steps of {found.step_ns / SECOND:g} s in {found.windows} openings. Correlation "
             f"is largest {when}: {value.mean:.2f} (95 %: {value.low:.2f} to {value.high:.2f})."),

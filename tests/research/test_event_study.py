@@ -90,8 +90,8 @@ def test_as_of_knows_nothing_received_later_and_nothing_too_old(known: list[int]
 
 
 def test_a_row_without_a_price_is_unknown_and_not_the_price_before_it() -> None:
-    found, _ = as_of(np.array([0, 1]), np.array([5.0, np.nan]), np.array([2]), 5)
-    assert math.isnan(found[0])
+    found, age = as_of(np.array([0, 1]), np.array([5.0, np.nan]), np.array([2]), 5)
+    assert math.isnan(found[0]) and math.isnan(age[0])
 
 
 def reaction(late_s: int, **changes: Any) -> dict[float, tuple[float, float]]:
@@ -143,7 +143,7 @@ def test_a_jump_without_a_young_quote_at_any_horizon_is_left_out_and_counted() -
 
 
 def test_a_window_has_to_be_open_from_before_the_jump_to_the_end() -> None:
-    for second, seen in ((5, 1), (0, 0), (830, 1), (845, 0)):
+    for second, seen in ((5, 1), (0, 0), (830, 1), (840, 0)):
         data = made([market()], ticks(jump(second, 100_200.0)), books_of(flat(0.5)))
         (series,) = study(data).series
         assert (series.jumps, series.whole.jumps, series.unseen) == (1, seen, 1 - seen)

@@ -23,9 +23,13 @@ def one(data: Dataset) -> SeriesStudy:
 
 @pytest.mark.parametrize(
     ("late_s", "says"),
-    [(2, "The book is not late by more than seconds: "), (10, "The book is late: ")],
+    [
+        (2, "The book is not late by more than seconds: "),
+        (10, "The book is late: "),
+        ((1, 1, 10), "Whether the book is late is not settled: "),
+    ],
 )
-def test_the_conclusion_is_one_sentence_with_its_interval(late_s: int, says: str) -> None:
+def test_the_conclusion_is_one_sentence_with_its_interval(late_s: int | tuple[int, ...], says: str) -> None:
     found = study(lagging(late_s))
     assert found.conclusion.startswith(says)
     assert "95 %: " in found.conclusion and "jumps in 8 openings" in found.conclusion

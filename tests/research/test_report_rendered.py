@@ -125,14 +125,18 @@ async def _address(program: subprocess.Popen[bytes], log: Path) -> str:
     raise AssertionError(f"the browser ended with {program.returncode}")
 
 
-async def look(page: Tab, file: Path, width: int, scheme: str = "light") -> dict[str, Any]:
+async def look(
+    page: Tab, file: Path, width: int, scheme: str = "light", media: str = "screen"
+) -> dict[str, Any]:
     """Open the file at this width, and tell what is to be seen."""
     page.events.clear()
     await page.call(
         "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
     )
     await page.call(
-        "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
+        "Emulation.setEmulatedMedia",
+        media=media,
+        features=[{"name": "prefers-color-scheme", "value": scheme}],
     )
     await page.call("Page.navigate", url=file.as_uri())
     await page.until("Page.loadEventFired")
@@ -178,6 +182,18 @@ async def test_a_report_shows_its_conclusion_first_and_fits_every_screen(found: 
                 assert contrast(seen["ink"], seen["back"]) > 7
                 darker = luminance(seen["back"]) < luminance(seen["ink"])
                 assert darker == (scheme == "dark")
+
+
+async def test_it_prints_on_white_paper_and_within_its_edges(found: Page, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    write(found, file)
+    async with tab(tmp_path) as page:
+        # What a sheet of A4 leaves between margins of a centimetre.
+        seen = await look(page, file, 718, "dark", "print")
+        assert seen["back"] == "rgb(255, 255, 255)"
+        assert contrast(seen["ink"], seen["back"]) > 7
+        assert seen["page"] <= 718
+        assert all(complete and natural > 0 for complete, natural, _, _ in seen["images"])
 
 
 async def test_what_somebody_wrote_stays_text_and_nothing_is_fetched(tmp_path: Path) -> None:
