@@ -12,7 +12,7 @@ import signal
 from common.errors import EXIT_OK
 from common.runtime.shell import die_with_parent
 
-LIMIT_S = 7.0
+LIMIT_S = 8.0
 """Between two signs of life; the sentinel gives several a second."""
 FIRST_S = 20.0
 """Until the first one: the sentinel may be waiting for its turn on a busy machine."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 SECOND_NS = 1_000_000_000
-SILENCE_NS = 4 * SECOND_NS
+SILENCE_NS = 5 * SECOND_NS
 WARM_UP_NS = 15 * SECOND_NS
 MERCY_NS = SECOND_NS // 2
 """From the request for a stack dump to the kill."""

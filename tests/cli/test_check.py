@@ -168,8 +168,8 @@ def test_paper_skips_the_account_and_nothing_of_the_callers_directory_is_importe
     states = {one["name"]: one["state"] for one in json.loads(done.stdout)["checks"]}
     skipped = {name for name, state in states.items() if state == "skipped"}
     assert skipped == {
-        "key", "chain", "contracts", "balance", "allowance", "api key", "standing", "user channel",
-        "evidence",
+        "key", "chain", "contracts", "balance", "allowance", "approval to sell", "api key", "standing",
+        "user channel", "evidence",
     }  # fmt: skip
     assert {name for name, state in states.items() if state == "failed"} == {"clock", "region", "book"}
     assert time.monotonic() - began < 20

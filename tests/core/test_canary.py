@@ -143,7 +143,7 @@ def test_the_right_hop_is_named_in_time_and_cleared_once_it_works(what: str, at:
     assert way.run(20) == []
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     jitter=st.lists(st.integers(0, LATE_NS * 9 // 10), min_size=6, max_size=6),
     offsets=st.permutations(range(5)),
@@ -155,7 +155,7 @@ def test_whatever_comes_in_time_accuses_nobody(jitter: list[int], offsets: list[
     assert way.run(40) == []
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     offsets=st.lists(st.integers(0, PERIOD_NS - 1), min_size=3, max_size=3),
     at=st.integers(0, PERIOD_NS),

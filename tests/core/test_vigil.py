@@ -69,9 +69,9 @@ def test_a_beating_process_is_left_alone() -> None:
 def test_silence_after_the_first_beat_dumps_then_kills() -> None:
     talk = Conversation()
     assert talk.watch(0, 5, running(7)) == []
-    effects = talk.watch(5.2, 9, running(7), beats=False)
+    effects = talk.watch(5.2, 10, running(7), beats=False)
     assert effects == []
-    effects = talk.watch(9.2, 10, running(7), beats=False)
+    effects = talk.watch(10.2, 11, running(7), beats=False)
     assert effects[0] == DumpStacks("books", 7)
     assert isinstance(effects[1], Say) and effects[1].code == "silent.books"
     assert effects[2] == Kill("books", 7)
@@ -81,29 +81,29 @@ def test_silence_after_the_first_beat_dumps_then_kills() -> None:
 def test_a_beat_between_dump_and_kill_saves_the_process() -> None:
     talk = Conversation()
     talk.watch(0, 1, running(7))
-    assert DumpStacks in kinds(talk.watch(1.2, 5.2, running(7), beats=False))
-    assert kinds(talk.beat(5.3, 7)) == [Over]
-    assert talk.watch(5.4, 7, running(7), beats=False) == []
+    assert DumpStacks in kinds(talk.watch(1.2, 6.2, running(7), beats=False))
+    assert kinds(talk.beat(6.3, 7)) == [Over]
+    assert talk.watch(6.4, 8, running(7), beats=False) == []
 
 
 def test_an_alert_of_silence_is_over_once_the_successor_beats() -> None:
     talk = Conversation()
     talk.watch(0, 1, running(7))
-    told = [effect for effect in talk.watch(1.2, 8, running(7), beats=False) if isinstance(effect, Say)]
+    told = [effect for effect in talk.watch(1.2, 9, running(7), beats=False) if isinstance(effect, Say)]
     assert [one.code for one in told] == ["silent.books"]
-    assert talk.look(8.2, running(8)) == ()
-    assert talk.beat(8.3, 7) == ()
-    (over,) = talk.beat(8.4, 8)
+    assert talk.look(9.2, running(8)) == ()
+    assert talk.beat(9.3, 7) == ()
+    (over,) = talk.beat(9.4, 8)
     assert isinstance(over, Over) and over.code == "silent.books"
-    assert talk.beat(8.5, 8) == ()
+    assert talk.beat(9.5, 8) == ()
 
 
 @pytest.mark.parametrize("state", ["STOPPED", "FATAL"])
 def test_an_alert_of_silence_is_over_when_the_program_is(state: str) -> None:
     talk = Conversation()
     talk.watch(0, 1, running(7))
-    talk.watch(1.2, 8, running(7), beats=False)
-    overs = [e for e in talk.watch(8.2, 9, running(0, state=state), beats=False) if isinstance(e, Over)]
+    talk.watch(1.2, 9, running(7), beats=False)
+    overs = [e for e in talk.watch(9.2, 10, running(0, state=state), beats=False) if isinstance(e, Over)]
     assert [over.code for over in overs] == ["silent.books"]
 
 
@@ -252,5 +252,5 @@ def test_a_program_given_up_and_then_stopped_by_a_person_is_left_alone() -> None
 def test_a_kill_that_did_not_work_is_repeated(state: str) -> None:
     talk = Conversation()
     talk.watch(0, 1, running(7, state=state))
-    effects = talk.watch(1.2, 7, running(7, state=state), beats=False)
+    effects = talk.watch(1.2, 8, running(7, state=state), beats=False)
     assert kinds(effects).count(Kill) >= 2

@@ -24,8 +24,8 @@ from procs.check import check
 pytestmark = [pytest.mark.procs, pytest.mark.live]
 
 WELL = {
-    "key", "chain", "contracts", "balance", "allowance", "api key", "standing", "clock", "region",
-    "order version", "book", "user channel", "journal", "disk",
+    "key", "chain", "contracts", "balance", "allowance", "approval to sell", "api key", "standing", "clock",
+    "region", "order version", "book", "user channel", "journal", "disk",
 }  # fmt: skip
 
 
@@ -64,6 +64,9 @@ def test_everything_is_well_and_each_fault_has_its_own_check(monkeypatch: pytest
                 state, text = (await found(live, **changes))[name]
                 assert state == "failed", (name, text)
                 assert text
+            live.faults({"kind": "chain", "approvals_missing": [CTF_EXCHANGE]})
+            worried = {name for name, (state, _) in (await found(live)).items() if state != "ok"}
+            assert worried - {"evidence"} == {"approval to sell"}
             live.faults()
             state, text = (await found(live, LAGGARD_STRATEGY__STAKE_USD="20000"))["balance"]
             assert (state, "one stake" in text) == ("failed", True)
@@ -148,6 +151,21 @@ def test_a_check_that_fails_while_trading_stops_new_orders_and_lifts_itself() ->
             live.faults()
             assert isinstance(await live.on.ask(ReadChecks(anew=True), timeout_s=8), ChecksReport)
             assert (await live.on.report()).posture.posture == "trading"
+            assert await live.on.stop() == 0
+
+    try:
+        asyncio.run(play())
+    finally:
+        stop_forking()
+
+
+def test_an_executor_without_evidence_begins_no_order_however_it_was_started() -> None:
+    async def play() -> None:
+        async with live_stage() as live:
+            del live.on.environment["LAGGARD_EVIDENCE__WAIVER"]
+            live.start()
+            told = await live.on.wait_report(lambda told: told.posture.reason.startswith("evidence"))
+            assert (told.posture.posture, told.posture.who) == ("no-new-orders", "checks")
             assert await live.on.stop() == 0
 
     try:

@@ -137,7 +137,7 @@ def test_a_canary_of_another_version_is_no_canary() -> None:
 GUARDED = """
 import sys, time
 from procs.sentinel_guard import start_guard
-guard = start_guard(1.5, 3.0)
+guard = start_guard(3.0, 6.0)
 print(guard.pid, flush=True)
 until = time.monotonic() + float(sys.argv[1])
 while time.monotonic() < until:
@@ -166,38 +166,27 @@ def ends(pid: int) -> bool:
 
 
 @pytest.mark.procs
-def test_a_guarded_process_that_beats_lives_and_its_guard_ends_with_it() -> None:
-    child, guard = guarded("4", "0")
-    child.communicate(timeout=20)
+def test_the_guard_kills_whoever_stops_beating_and_nobody_else() -> None:
+    # At once, for their seconds pass together: beats until its end, never, for a while, stopped by a signal.
+    well, never, once, stopped = guarded("8", "0"), guarded("0", "60"), guarded("1", "60"), guarded("60", "0")
+    os.kill(stopped[0].pid, signal.SIGSTOP)
+    for child, guard in (never, once, stopped):
+        child.communicate(timeout=30)
+        assert child.returncode == -signal.SIGKILL
+        assert ends(guard)
+    child, guard = well
+    child.communicate(timeout=30)
     assert child.returncode == 0
-    assert ends(guard)
-
-
-@pytest.mark.procs
-@pytest.mark.parametrize("beats", ["0", "1"])
-def test_a_guarded_process_that_stops_beating_is_killed(beats: str) -> None:
-    child, guard = guarded(beats, "60")
-    child.communicate(timeout=20)
-    assert child.returncode == -signal.SIGKILL
-    assert ends(guard)
-
-
-@pytest.mark.procs
-def test_a_guarded_process_stopped_by_a_signal_is_killed() -> None:
-    child, guard = guarded("60", "0")
-    os.kill(child.pid, signal.SIGSTOP)
-    child.communicate(timeout=20)
-    assert child.returncode == -signal.SIGKILL
     assert ends(guard)
 
 
 @pytest.mark.procs
 def test_a_dead_guard_harms_nobody_and_a_killed_process_takes_its_guard_along() -> None:
-    child, guard = guarded("2", "0")
+    child, guard = guarded("1", "0")
     os.kill(guard, signal.SIGKILL)
-    child.communicate(timeout=20)
+    child.communicate(timeout=30)
     assert child.returncode == 0
     child, guard = guarded("60", "0")
     child.kill()
-    child.communicate(timeout=20)
+    child.communicate(timeout=30)
     assert ends(guard)

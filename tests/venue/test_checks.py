@@ -255,14 +255,25 @@ async def test_each_exchange_is_asked_about_on_the_ledger_of_its_markets(tmp_pat
 
 @pytest.mark.parametrize(
     "told",
-    [2, 2**255, "0x", "0x01", "yes", {"error": {"code": 3, "message": "execution reverted"}}],
+    [2, 2**255, "0x", "0x01", {"error": {"code": 3, "message": "execution reverted"}}],
     ids=str,
 )
 async def test_a_contract_that_cannot_be_asked_stops_nothing(tmp_path: Path, told: Any) -> None:
+    """Not even by its endpoint, which is as good as before for everything else that is asked."""
     silent = World(operators={(CONDITIONAL_TOKENS, CTF_EXCHANGE.lower()): told})
     one = await only(silent, tmp_path, "approval to sell")
     assert (one.state, failures([one])) == ("skipped", "")
     assert one.text.startswith("the chain does not say it of v1: ")
+    async with standing(silent, tmp_path) as (context, _):
+        reader = ChainReader(context.config.venue.chain_rpc_urls, context.config.venue.chain_id)
+        with pytest.raises(DependencyMissing):
+            await reader.is_operator(CONDITIONAL_TOKENS, WALLET, CTF_EXCHANGE)
+        assert await reader.collateral(COLLATERAL, WALLET) == silent.balance
+
+
+async def test_an_endpoint_that_answers_with_nonsense_is_not_believed(tmp_path: Path) -> None:
+    found = await results(World(operators={(CONDITIONAL_TOKENS, CTF_EXCHANGE.lower()): "yes"}), tmp_path)
+    assert found["approval to sell"].state == "skipped"
 
 
 async def test_what_is_known_is_told_although_the_other_ledger_cannot_be_asked(tmp_path: Path) -> None:

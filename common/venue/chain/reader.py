@@ -6,6 +6,7 @@ Sends no transaction. Every read raises DependencyMissing.
 from collections.abc import Sequence
 from typing import Any
 
+from common.errors import DependencyMissing
 from common.runtime.clock import Clock
 from common.venue.chain import shapes
 from common.venue.chain.endpoints import Endpoints
@@ -14,6 +15,7 @@ _BALANCE_OF = "70a08231"
 _ALLOWANCE = "dd62ed3e"
 _BALANCE_OF_TOKEN = "00fdd58e"  # noqa: S105 - the selector of balanceOf(address,uint256)
 _IS_APPROVED_FOR_ALL = "e985e9c5"
+_NO, _YES = (number.to_bytes(32, "big") for number in (0, 1))
 
 
 class ChainReader:
@@ -37,7 +39,12 @@ class ChainReader:
     async def is_operator(self, contract: str, owner: str, operator: str) -> bool:
         """Whether somebody may move every ERC-1155 token of an owner."""
         data = _IS_APPROVED_FOR_ALL + _word(owner) + _word(operator)
-        return await self._endpoints.decided("eth_call", [_call(contract, data), "latest"], shapes.flag)
+        # Read here and not as a shape: no contract, or another one, is no fault of the endpoint, which would
+        # be set aside for it and be missing where balances are asked for.
+        said = await self._endpoints.decided("eth_call", [_call(contract, data), "latest"], shapes.blob)
+        if said not in (_NO, _YES):
+            raise DependencyMissing(f"the contract at {contract} answers neither yes nor no")
+        return said == _YES
 
     async def has_code(self, address: str) -> bool:
         """Whether there is a contract at this address."""

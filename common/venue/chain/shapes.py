@@ -41,14 +41,6 @@ def word(value: Any) -> str:
     return _text(value, _WORD)
 
 
-def flag(value: Any) -> bool:
-    """A word that is yes or no."""
-    number = int(word(value), 16)
-    if number > 1:
-        raise ValueError("neither yes nor no")
-    return bool(number)
-
-
 def address(value: Any) -> str:
     """20 bytes, as they are."""
     return _text(value, _ADDRESS)
