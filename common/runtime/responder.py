@@ -1,4 +1,8 @@
-"""Answering other processes: one command at a time, and a repeated id gets the answer it got before."""
+"""Answering other processes: one command at a time, and a repeated id gets the answer it got before.
+
+A reading whose answer has to be fetched from outside is answered beside the others: an order or a halt must
+not wait for it.
+"""
 
 import asyncio
 import inspect
@@ -18,9 +22,12 @@ from common.messages import (
     Answer,
     Canary,
     Command,
+    PlanRedemption,
     ProveBook,
     ReadAccount,
+    ReadChecks,
     ReadOracles,
+    ReadWallet,
     Refused,
     Reply,
     Request,
@@ -35,7 +42,9 @@ from common.runtime.sockets import is_readable, plain_socket
 MAX_REQUEST_BYTES = 1 << 20
 REMEMBERED_ANSWERS = 1000
 
-_READINGS = (Status, TakeSnapshot, Why, ReadAccount, ReadOracles, ProveBook, Canary)
+_FETCHED = (ReadWallet, ReadChecks, PlanRedemption)
+"""Readings that are answered with what somebody outside has to be asked for first."""
+_READINGS = (Status, TakeSnapshot, Why, ReadAccount, ReadOracles, ProveBook, Canary, *_FETCHED)
 """Asking these again does no harm, and a thousand remembered snapshots would fill the memory."""
 
 Handler = Callable[[Command, Request], Answer | Awaitable[Answer]]
@@ -50,7 +59,10 @@ class Responder:
         self._answered: OrderedDict[str, bytes] = OrderedDict()
         self._decoder = msgspec.msgpack.Decoder(Request)
         self._answering: asyncio.Task[bytes] | None = None
-        self._socket = plain_socket(ctx, zmq.REP)
+        """What nobody may overtake."""
+        self._beside: set[asyncio.Task[bytes]] = set()
+        # Not REP, which must answer one request before it can read the next.
+        self._socket = plain_socket(ctx, zmq.ROUTER)
         self._socket.maxmsgsize = MAX_REQUEST_BYTES
         self._socket.bind(answer_endpoint(run_dir, role))
 
@@ -69,8 +81,9 @@ class Responder:
             await ended
         finally:
             loop.remove_reader(self._socket.fileno())
-            if self._answering is not None:
-                self._answering.cancel()
+            for task in (self._answering, *self._beside):
+                if task is not None:
+                    task.cancel()
             self._socket.close()
 
     def _turn(self, ended: "asyncio.Future[None]") -> None:
@@ -78,18 +91,27 @@ class Responder:
         try:
             # Asked also while something is being answered: until it is, the descriptor calls without end.
             while not self._socket.closed and is_readable(self._socket) and self._answering is None:
-                answer = self._answer(self._socket.recv(zmq.NOBLOCK))
+                *route, raw = self._socket.recv_multipart(zmq.NOBLOCK)
+                answer, beside = self._answer(raw)
                 if isinstance(answer, bytes):
-                    self._socket.send(answer, zmq.NOBLOCK)
+                    self._socket.send_multipart((*route, answer), zmq.NOBLOCK)
+                    continue
+                task = asyncio.get_running_loop().create_task(answer)
+                task.add_done_callback(partial(self._answered_later, ended, route))
+                if beside:
+                    self._beside.add(task)
                 else:
-                    self._answering = asyncio.get_running_loop().create_task(answer)
-                    self._answering.add_done_callback(partial(self._answered_later, ended))
+                    self._answering = task
         except Exception as error:  # noqa: BLE001 - run() raises it
             if not ended.done():
                 ended.set_exception(error)
 
-    def _answered_later(self, ended: "asyncio.Future[None]", task: "asyncio.Task[bytes]") -> None:
-        self._answering = None
+    def _answered_later(
+        self, ended: "asyncio.Future[None]", route: list[bytes], task: "asyncio.Task[bytes]"
+    ) -> None:
+        self._beside.discard(task)
+        if self._answering is task:
+            self._answering = None
         if task.cancelled() or self._socket.closed:
             return
         error = task.exception()
@@ -97,27 +119,29 @@ class Responder:
             if not ended.done():
                 ended.set_exception(error)
             return
-        self._socket.send(task.result(), zmq.NOBLOCK)
+        self._socket.send_multipart((*route, task.result()), zmq.NOBLOCK)
         self._turn(ended)
 
-    def _answer(self, raw: bytes) -> "bytes | Coroutine[Any, Any, bytes]":
+    def _answer(self, raw: bytes) -> "tuple[bytes | Coroutine[Any, Any, bytes], bool]":
+        """The answer, or the work on it, and whether that may be done beside others."""
         try:
             request = self._decoder.decode(raw)
         except msgspec.DecodeError as error:
-            return _reply("", Refused(code="unreadable", text=f"not a request this version reads: {error}"))
+            refusal = Refused(code="unreadable", text=f"not a request this version reads: {error}")
+            return _reply("", refusal), False
         if request.id in self._answered:
-            return self._answered[request.id]
-        refusal = self._refusal(request)
-        if refusal is not None:
+            return self._answered[request.id], False
+        refused = self._refusal(request)
+        if refused is not None:
             # Not remembered: nothing was done, and the same command may come again with more time.
-            return _reply(request.id, refusal)
+            return _reply(request.id, refused), False
         try:
             answer = self._handlers[type(request.body)](request.body, request)
         except CallRefused as said:
             answer = Refused(code=said.code, text=said.text)
         if inspect.isawaitable(answer):
-            return self._answer_later(request, answer)
-        return self._remembered(request, answer)
+            return self._answer_later(request, answer), isinstance(request.body, _FETCHED)
+        return self._remembered(request, answer), False
 
     async def _answer_later(self, request: Request, answer: Awaitable[Answer]) -> bytes:
         try:

@@ -41,7 +41,7 @@ TARGETS = (
 
 @click.command("tick-to-order")
 @click.option(
-    "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="Some MINUTES each."
+    "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="Some 2 min each."
 )
 @click.option(
     "--load",
@@ -128,7 +128,8 @@ def _print(told: Mapping[str, Any]) -> None:
             came = ", ".join(f"{count} {what}" for what, count in row["came"].items())
             out.print(f"what {load} came to, ours, in each round at least: {came}")
     cpu = ", ".join(f"{name} {percent:g} %" for name, percent in told["cpu_percent"].items())
-    out.print(f"CPU at {told['frames']} book frames a second: {cpu}")
+    if cpu:
+        out.print(f"CPU at {told['frames']} book frames a second: {cpu}")
     for name, words in told["about"].items():
         out.print(f"{name}: {words}")
 

@@ -73,7 +73,9 @@ class Connections:
             self._poll.modify(peer.socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def relay(self, peer: Peer, raw: bytes, port: int) -> None:
-        """Let another server of this host answer a request."""
+        """Let another server of this host answer a request, unless nobody waits for it any more."""
+        if peer.socket.fileno() < 0:
+            return
         if peer.back is None:
             connection = socket.create_connection(("127.0.0.1", port))
             connection.setblocking(False)

@@ -48,6 +48,8 @@ def configuration(sitting: Sitting, signer: str, credentials_dir: Path, api_url:
     world, back = sitting.plan.listen, f"127.0.0.1:{sitting.plan.back_port}"
     return f"""
 mode = "live"
+[evidence]
+waiver = "No real money: the venue of the bench is simulated."
 [wallet]
 kind = "eoa"
 address = "{signer}"

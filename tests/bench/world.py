@@ -44,6 +44,8 @@ TICK_EVERY_NS = 250 * MILLISECOND
 JITTER_NS = 25 * MILLISECOND
 FIRES_ONE_IN = 10
 ANSWER_NS = 10 * MILLISECOND
+BALANCE_NS = 100 * MILLISECOND
+"""Until the venue says a balance, as over the internet: whoever waits for it must hold up no tick."""
 LOST_NS = 2_000 * MILLISECOND
 DOUBLES_NS = 200 * MILLISECOND
 """After the last order nothing is concluded for so long: one that came twice must be seen."""
@@ -244,7 +246,8 @@ class World:
         elif request.path.startswith("/telegram"):
             pass  # hangs for as long as it is waited for
         elif self._plan.back_port:
-            self._net.relay(peer, request.raw, self._plan.back_port)
+            wait_ns = BALANCE_NS if "balance" in request.path else 0
+            self._at(read_ns + wait_ns, lambda: self._net.relay(peer, request.raw, self._plan.back_port))
         else:
             self._net.send(peer, http_answer("404 Not Found", b"{}"))
 

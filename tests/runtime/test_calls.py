@@ -15,6 +15,7 @@ from common.messages import (
     Accepted,
     Answer,
     Command,
+    ReadWallet,
     Refused,
     Reply,
     Request,
@@ -22,6 +23,7 @@ from common.messages import (
     Status,
     Submit,
     TakeSnapshot,
+    WalletReport,
     Why,
 )
 from common.runtime.calls import Caller, call, call_all
@@ -128,6 +130,35 @@ def test_answers_to_readings_are_fresh_and_not_kept_in_memory(run_dir: Path) -> 
                 assert answer == Accepted(text=str(number))
             await call(ctx, run_dir, "executor", "test", TakeSnapshot(), clock=CLOCK)
             assert not one.responder._answered
+
+    asyncio.run(play())
+
+
+def test_a_halt_does_not_wait_for_a_reading_that_is_fetched_from_outside(run_dir: Path) -> None:
+    async def play() -> None:
+        fetched = asyncio.Event()
+
+        async def slow(_command: Command, _request: Request) -> Answer:
+            await fetched.wait()
+            return WalletReport(balance_usd6=1, address="")
+
+        async with context() as ctx, peer(ctx, run_dir, "executor") as one:
+            one.responder.on(ReadWallet, slow)
+            one.responder.on(SetPosture, Counted())
+            async with asyncio.TaskGroup() as tasks:
+                readings = [
+                    tasks.create_task(call(ctx, run_dir, "executor", "test", ReadWallet(), clock=CLOCK))
+                    for _ in range(2)
+                ]
+                while len(one.responder._beside) < 2:
+                    await asyncio.sleep(0.005)
+                await call(ctx, run_dir, "executor", "test", WISH, clock=CLOCK)
+                assert not any(reading.done() for reading in readings)
+                fetched.set()
+            assert [reading.result() for reading in readings] == [
+                WalletReport(balance_usd6=1, address="")
+            ] * 2
+            assert not one.responder._beside
 
     asyncio.run(play())
 
