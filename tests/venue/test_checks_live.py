@@ -29,6 +29,7 @@ def test_a_broken_answer_of_the_chain_holds_orders_and_ends_nothing() -> None:
             assert isinstance(report, ChecksReport)
             failed = {one.name for one in report.results if one.state == "failed"}
             assert failed == {"contracts", "balance", "allowance"}
+            assert [one.name for one in report.results if one.state == "skipped"] == ["approval to sell"]
             held = (await live.on.report()).posture
             assert (held.posture, held.who) == ("no-new-orders", "checks")
             assert await live.on.stop() == 0
