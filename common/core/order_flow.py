@@ -60,6 +60,8 @@ from common.units import SECOND
 
 ACCOUNT_HOLD = "account"
 KEEP_MARKETS_NS = 3600 * SECOND
+WATCHER = "sentinel"
+"""The process that watches the others: it tightens, and loosens nothing."""
 
 
 def step(state: State, event: Event, moment: Moment) -> Result:
@@ -203,6 +205,9 @@ def _posture_asked(state: State, posture: PostureState, request_id: str) -> Resu
     now = state.posture
     if posture.who == route_rule.WHO and not _routes_may(now, posture):
         return state, [Refuse("posture", f"{now.posture} by {now.who} is not the routes' to change")]
+    if posture.who == WATCHER and now.posture != "trading" and now.who != route_rule.WHO:
+        # What a person decided stays, with its reason; what the routes set they would lift again.
+        return state, [Accept(now.posture, repeated=True)]
     if (now.posture, now.reason, now.who) == (
         posture.posture,
         posture.reason,

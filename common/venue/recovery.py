@@ -70,6 +70,7 @@ def leave_marker(state_dir: Path, reason: str) -> None:
             file.write(reason)
             file.flush()
             os.fsync(file.fileno())
+        _settle(state_dir)
     except OSError:
         return
 
@@ -83,11 +84,7 @@ def lift_kill_switch(state_dir: Path) -> str:
         if (read_marker(state_dir) or "").startswith(KILL_SWITCH):
             (state_dir / MARKER).unlink(missing_ok=True)
         # Also where there is none: a start that met it may not have seen its removal to the disk.
-        descriptor = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _settle(state_dir)
     except OSError as error:
         return f"the note of the kill switch stays ({error.strerror}), so the next start begins halted"
     return ""
@@ -101,3 +98,12 @@ def read_marker(state_dir: Path) -> str | None:
         return None
     except OSError as error:
         return f"its reason cannot be read ({error.strerror})"
+
+
+def _settle(directory: Path) -> None:
+    """What was made or removed in it outlives a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -3,6 +3,7 @@
 Owns the notes that ``laggard halt`` leaves. Never touches one that the executor left for itself.
 """
 
+import os
 from pathlib import Path
 
 from common.errors import LaggardError
@@ -39,10 +40,15 @@ def lift_kill_switch() -> None:
 
 
 def state_dir() -> Path | None:
-    """Where the running or the next executor keeps its state; None when nothing says so."""
+    """Where the running or the next executor keeps its state; None when nothing says so.
+
+    It has to be the executor that was asked: an environment that names other processes than those of this
+    checkout names their state too.
+    """
     stack = own_stack()
     meeting = read_meeting(stack) if supervisor_pid(stack) is not None else None
-    if meeting is not None:
+    named = os.environ.get("LAGGARD_RUN_DIR")
+    if meeting is not None and (not named or Path(named) == Path(meeting.run_dir)):
         return Path(meeting.state_dir)
     try:
         paths = load_config().paths

@@ -445,6 +445,23 @@ def test_whatever_happens_the_books_add_up_and_nothing_happens_twice(
     assert all(refusal.text for refusal in play.got(Refuse))
 
 
+def test_the_sentinel_never_loosens_what_a_person_decided_and_outlasts_the_routes() -> None:
+    book = Playbook()
+
+    def ask(wanted: str, who: str) -> tuple[str, str]:
+        book.hear(PostureAsked(wanted, "why", who))  # type: ignore[arg-type]
+        return book.state.posture.posture, book.state.posture.who
+
+    for strict in ("halted", "paused", "no-new-orders"):
+        assert ask("trading", "cli:me") == ("trading", "cli:me")
+        assert ask(strict, "telegram:1") == (strict, "telegram:1")
+        assert ask("no-new-orders", "sentinel") == (strict, "telegram:1")
+    assert ask("trading", "cli:me") == ("trading", "cli:me")
+    assert ask("no-new-orders", "routes") == ("no-new-orders", "routes")
+    assert ask("no-new-orders", "sentinel") == ("no-new-orders", "sentinel")
+    assert ask("trading", "routes") == ("no-new-orders", "sentinel"), "a crash loop is for a person to end"
+
+
 def test_the_rule_of_the_routes_tightens_and_lifts_only_its_own() -> None:
     book = Playbook()
 

@@ -1,6 +1,6 @@
-"""A house to be set on fire: the whole stack under a supervisord of its own, with its orders at a venue outside.
+"""A house that burns: the whole stack under a supervisord of its own, killed and started as often as wanted.
 
-The venue and Telegram are what the house talks to; they live on when everything in it is killed.
+The venue and Telegram stand outside; they live on when everything in the house is killed.
 """
 
 import asyncio
@@ -23,11 +23,12 @@ import msgspec
 import pytest
 
 from commands_stage import ANN, new_double
-from common.errors import CallRefused
+from common.errors import CallRefused, CallTimedOut
 from common.messages import AccountReport, PostureState, ReadAccount, Submit, Verdict, Why, WhyReport
 from common.runtime.credentials import write_credentials
 from common.runtime.supervisor import UNREACHABLE, Fault, process_table, rpc
 from common.sim.telegram.chats import Shown
+from common.store.journal import Recovered
 from common.store.journal_read import read_journal
 from procs.cli.asking import ask
 from procs.cli.demo_config import generated_plan, with_live_account, write_files
@@ -44,6 +45,9 @@ from procs.cli.stack import (
     supervisor_pid,
 )
 
+PROGRAMS = 11
+"""All of supervisord.conf but the venue."""
+ANSWER_S = 15
 _Told = TypeVar("_Told")
 
 
@@ -145,21 +149,42 @@ class House:
         answer = ask(self.run_dir, {"executor": ReadAccount()})["executor"]
         return answer if isinstance(answer, AccountReport) else None
 
-    def posture(self) -> PostureState | None:
-        report = self.account()
-        return report.posture if report is not None else None
+    def posture(self) -> PostureState:
+        """What the executor may do, by its own word; on a busy machine that may need several questions."""
+        found: list[PostureState] = []
+
+        def told() -> bool:
+            report = self.account()
+            found[:] = [report.posture] if report is not None else []
+            return bool(found)
+
+        until(told, ANSWER_S, "the executor answers", self.log)
+        return found[0]
+
+    def journal(self) -> Recovered:
+        """What is on the disk, whether an executor runs or not."""
+        found = read_journal(self.state_dir / "journal-live.sqlite")
+        assert found is not None
+        return found
 
     def orders(self) -> Orders:
         """What the journal's file and the venue's own list have."""
-        found = read_journal(self.state_dir / "journal-live.sqlite")
-        history = read_history(self.listen)
-        assert found is not None
-        assert history is not None, "the venue does not answer"
-        ours = tuple(sorted(order.state.order_id for order in found.books.orders.values()))
-        return Orders(ours, tuple(sorted(one["id"] for one in history["orders"])), history["received"])
+        told: list[dict[str, Any]] = []
+
+        def answered() -> bool:
+            history = read_history(self.listen)
+            told[:] = [history] if history is not None else []
+            return bool(told)
+
+        until(answered, ANSWER_S, "the venue answers")
+        ours = tuple(sorted(order.state.order_id for order in self.journal().books.orders.values()))
+        return Orders(ours, tuple(sorted(one["id"] for one in told[0]["orders"])), told[0]["received"])
 
     def knock(self) -> str:
-        """Ask for an order as the strategist would; the code with which the executor refuses it."""
+        """Ask for an order as the strategist would; the code with which the executor refuses it.
+
+        Empty where it has not answered before the wish would have been too old for an order.
+        """
         window = f"btc-updown-15m-{time.time_ns()}"
         wish = Submit(
             intent_id=f"{window}/up/knock", window=window, asset="btc", token="1", outcome="up",
@@ -167,6 +192,8 @@ class House:
             decided_mono_ns=time.monotonic_ns(), cause="a test",
         )  # fmt: skip
         answer = ask(self.run_dir, {"executor": wish})["executor"]
+        if isinstance(answer, CallTimedOut):
+            return ""
         return answer.code if isinstance(answer, CallRefused) else type(answer).__name__
 
     def tempted(self) -> bool:
@@ -174,14 +201,18 @@ class House:
         answer = ask(self.run_dir, {"strategist": Why()})["strategist"]
         return isinstance(answer, WhyReport) and any(map(_only_the_posture, answer.verdicts))
 
-    def look(self) -> None:
+    def look(self) -> int:
+        """Note who runs now; returns how many."""
         with contextlib.suppress(*UNREACHABLE, Fault), rpc(self.stack.socket) as server:
-            self.pids |= {row.pid for row in process_table(server) if row.pid}
+            now = {row.pid for row in process_table(server) if row.pid}
+            self.pids |= now
+            return len(now)
+        return 0
 
     def kill_everything(self) -> int:
         """SIGKILL to supervisord and every program at once, as a power cut would; returns how many died."""
         assert self.process is not None
-        self.look()
+        until(lambda: self.look() >= PROGRAMS, 30, "every program runs", self.log)
         for pid in (self.process.pid, *self.pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -237,9 +268,8 @@ def open_house() -> Iterator[House]:
         try:
             write_credentials(state_dir / "credentials" / "telegram.json", {"token": chat.double.token})
             with config_file.open("a") as file:
-                file.write(
-                    f'\n[telegram]\nchat_id = {ANN}\napi_url = "{chat.double.url}"\npoll_s = 1\nanswer_s = 2\n'
-                )
+                file.write(f'\n[telegram]\nchat_id = {ANN}\napi_url = "{chat.double.url}"\n')
+                file.write("poll_s = 1\nanswer_s = 2\n")
             until(lambda: _listens(plan.sim.listen), 30, "the venue listens")
             kept = {key: value for key, value in os.environ.items() if not key.startswith("LAGGARD_")}
             named = {
