@@ -55,7 +55,7 @@ from common.core.order_state import (
     State,
 )
 from common.core.tally import counted, with_order
-from common.messages import OrderState, PostureState
+from common.messages import OrderState, Posture, PostureState
 from common.units import SECOND
 
 ACCOUNT_HOLD = "account"
@@ -201,12 +201,18 @@ def _submitted(state: State, event: Submitted, moment: Moment) -> Result:
     ]
 
 
+_STRICTER: tuple[Posture, ...] = ("trading", "no-new-orders", "paused", "halted")
+
+
 def _posture_asked(state: State, posture: PostureState, request_id: str) -> Result:
     now = state.posture
     if posture.who == route_rule.WHO and not _routes_may(now, posture):
         return state, [Refuse("posture", f"{now.posture} by {now.who} is not the routes' to change")]
     if posture.who == WATCHER and now.posture != "trading" and now.who != route_rule.WHO:
         # What a person decided stays, with its reason; what the routes set they would lift again.
+        return state, [Accept(now.posture, repeated=True)]
+    if posture.posture != "trading" and _STRICTER.index(posture.posture) < _STRICTER.index(now.posture):
+        # What is strict gives way to a resume alone: a pause that comes late must not weaken a halt.
         return state, [Accept(now.posture, repeated=True)]
     if (now.posture, now.reason, now.who) == (
         posture.posture,

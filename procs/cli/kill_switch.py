@@ -21,12 +21,11 @@ def leave_kill_switch(reason: str) -> bool:
 
     A note of the executor itself says more and is kept: it has the same effect.
     """
-    directory = state_dir()
-    if directory is None:
-        return False
-    if not read_marker(directory):
-        leave_marker(directory, f"{SIGNATURE}{reason}")
-    return bool(read_marker(directory))
+    directories = state_dirs()
+    for directory in directories:
+        if not read_marker(directory):
+            leave_marker(directory, f"{SIGNATURE}{reason}")
+    return bool(directories) and all(read_marker(directory) for directory in directories)
 
 
 def lift_kill_switch() -> None:
@@ -34,22 +33,31 @@ def lift_kill_switch() -> None:
 
     The executor has done it before it answered; one of an earlier version has not.
     """
-    directory = state_dir()
-    if directory is not None:
+    configured = _configured()
+    for directory in {*state_dirs(), *([configured] if configured else [])}:
         recovery.lift_kill_switch(directory)
 
 
-def state_dir() -> Path | None:
-    """Where the running or the next executor keeps its state; None when nothing says so.
+def state_dirs() -> list[Path]:
+    """Where the running executor keeps its state; where none runs, where the next one may.
 
     It has to be the executor that was asked: an environment that names other processes than those of this
-    checkout names their state too.
+    checkout names their state too. A service that is between two starts is in the last starter's note alone.
     """
     stack = own_stack()
-    meeting = read_meeting(stack) if supervisor_pid(stack) is not None else None
+    meeting = read_meeting(stack)
     named = os.environ.get("LAGGARD_RUN_DIR")
-    if meeting is not None and (not named or Path(named) == Path(meeting.run_dir)):
-        return Path(meeting.state_dir)
+    ours = meeting is not None and (not named or Path(named) == Path(meeting.run_dir))
+    found = [Path(meeting.state_dir)] if meeting is not None and ours else []
+    if found and supervisor_pid(stack) is not None:
+        return found
+    configured = _configured()
+    if configured is None:
+        return found
+    return [directory for directory in found if directory != configured and directory.is_dir()] + [configured]
+
+
+def _configured() -> Path | None:
     try:
         paths = load_config().paths
     except LaggardError:

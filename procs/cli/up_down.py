@@ -3,7 +3,6 @@
 Both may be repeated. Whatever is in the way is told in one line before anything starts.
 """
 
-import contextlib
 import os
 import subprocess
 import time
@@ -122,12 +121,10 @@ def down() -> int:
 
 
 def _forget(stack: Stack) -> None:
-    """Leave nothing of the run: neither its meeting place nor what was handed over."""
+    """Leave nothing of what was handed over; where the state is, a kill switch has to find later too."""
     meeting = read_meeting(stack)
     if meeting is not None:
         take_back(make_paths(meeting.state_dir, meeting.run_dir))
-    with contextlib.suppress(FileNotFoundError):
-        stack.meeting_file.unlink()
 
 
 def _ask_for_evidence(config: Config, paths: Paths) -> None:

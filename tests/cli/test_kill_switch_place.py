@@ -53,3 +53,16 @@ def test_it_is_left_with_the_processes_that_the_environment_names(
     assert (read_marker(running), read_marker(named)) == (None, f"{SIGNATURE}fire")
     lift_kill_switch()
     assert read_marker(named) is None
+
+
+def test_between_two_starts_it_is_left_where_the_last_executor_kept_its_state_as_well(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service has another state directory than the configuration of the person who says halt."""
+    last, configured = places
+    monkeypatch.setattr(kill_switch, "supervisor_pid", lambda _stack: None)
+    assert leave_kill_switch("fire")
+    assert (read_marker(last), read_marker(configured)) == (f"{SIGNATURE}fire", f"{SIGNATURE}fire")
+    monkeypatch.setattr(kill_switch, "supervisor_pid", lambda _stack: 1)
+    lift_kill_switch()
+    assert (read_marker(last), read_marker(configured)) == (None, None)

@@ -43,7 +43,7 @@ from common.core.order_state import (
     Settlement,
 )
 from common.errors import InvariantBroken
-from common.messages import Outcome
+from common.messages import Outcome, Posture
 from common.units import SECOND
 from order_playbook import BANKROLL, DOWN, START_S, UP, WINDOW, Playbook, fill, market
 
@@ -332,6 +332,18 @@ def test_a_posture_is_committed_with_who_and_why() -> None:
     assert (commit.posture.who, commit.posture.reason, commit.request_id) == ("operator", "lunch", "r-1")
     assert commit.posture.since_ns == play.now.wall_ns
     assert play.hear(PostureAsked("paused", "lunch", "operator", "r-2")) == [Accept("paused", repeated=True)]
+
+
+@pytest.mark.parametrize(
+    ("strict", "weaker"), [("halted", "paused"), ("halted", "no-new-orders"), ("paused", "no-new-orders")]
+)
+def test_only_a_resume_makes_a_posture_less_strict(strict: Posture, weaker: Posture) -> None:
+    play = Playbook().opened()
+    play.hear(PostureAsked(strict, "kill", "operator", "r-1"))
+    assert play.hear(PostureAsked(weaker, "late", "telegram:42", "r-2")) == [Accept(strict, repeated=True)]
+    assert (play.state.posture.posture, play.state.posture.reason) == (strict, "kill")
+    play.hear(PostureAsked("trading", "looked", "operator", "r-3"))
+    assert play.state.posture.posture == "trading"
 
 
 def test_a_failing_journal_halts_until_it_can_be_written() -> None:

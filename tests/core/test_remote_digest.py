@@ -55,6 +55,14 @@ def test_only_what_belongs_to_the_span_counts_and_a_day_says_its_date() -> None:
     assert text_of(known, Span(day, day + DAY_NS)).startswith("Day 2026-09-21 UTC, paper, trading\ntrades 1")
 
 
+def test_a_day_that_has_just_ended_is_not_told_with_the_result_of_the_next() -> None:
+    day = HOUR // DAY_NS * DAY_NS
+    next_day = msgspec.structs.replace(ACCOUNT, day="2026-09-22", day_pnl_usd6=0)
+    text = text_of(tally(made.FILLED, made.SETTLED, next_day, TRADING), Span(day, day + DAY_NS))
+    assert "profit +7.11 $" in text
+    assert "day 0.00" not in text and "cash 1004.12 $, 0 open" in text
+
+
 def test_a_posture_that_stands_and_a_ledger_that_is_off_are_said() -> None:
     halted = PostureState(posture="halted", reason="403", who="executor", since_ns=HOUR)
     off = msgspec.structs.replace(ACCOUNT, ledger_difference_usd6=1)

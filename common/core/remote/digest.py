@@ -132,10 +132,10 @@ def _money_lines(tally: Tally, span: Span) -> list[str]:
     open_now = sum(bool(each.size6) for each in tally.positions.values() if not each.settled)
     if tally.account is not None:
         account = tally.account
-        lines.append(
-            f"day {dollars(account.day_pnl_usd6, signed=True)}, cash {dollars(account.cash_usd6)}, "
-            f"{open_now} open"
-        )
+        # At midnight the account counts the new day already, which is not what this tells of.
+        is_its_day = account.day == utc_date(span.to_ns - 1)
+        day = f"day {dollars(account.day_pnl_usd6, signed=True)}, " if is_its_day else ""
+        lines.append(f"{day}cash {dollars(account.cash_usd6)}, {open_now} open")
         if account.ledger_difference_usd6:
             lines.append(f"THE LEDGER IS OFF BY {account.ledger_difference_usd6} millionths of a dollar")
     return lines
