@@ -5,7 +5,8 @@ keeps the whole battery at 5 %: all gates must hold, and a strategy without an e
 case of twenty at most. The other tests say where a profit comes from. Reads no data: it is given grids.
 """
 
-from typing import NamedTuple
+import math
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,7 +32,7 @@ class Test(msgspec.Struct, frozen=True):
 
     name: str
     statistic: float
-    """A return per dollar staked unless the sentence says otherwise."""
+    """A return per dollar staked unless the sentence says otherwise; NaN (null in JSON) without data."""
     p: float | None
     low: float | None
     high: float | None
@@ -41,6 +42,13 @@ class Test(msgspec.Struct, frozen=True):
     text: str
     parts: dict[str, float] = {}
     """The rungs, days or assets it is made of."""
+
+    @property
+    def word(self) -> Literal["passed", "FAILED", "no data"]:
+        """What came of it; a test with nothing to look at did not fail, and passes nothing either."""
+        if self.passed:
+            return "passed"
+        return "no data" if math.isnan(self.statistic) else "FAILED"
 
 
 class Question(NamedTuple):
@@ -257,10 +265,11 @@ def _flattery(question: Question, result: Ratio) -> Test:
     if question.sampled is not None:
         stale, ahead = question.sampled
         parts |= {"sampled backward": earned(stale), "sampled forward": earned(ahead)}
-    made_of_it = backward > 0 and not result.value > 0
     text = "what filling at the last known price, however old, would add: never part of the result"
     flattery = backward - result.value
-    return Test("stale-join flattery", flattery, None, None, None, not made_of_it, True, text, parts)
+    # A profit that is made of the stale join alone; without a trade there is nothing to make it of.
+    passed = not math.isnan(flattery) and not (backward > 0 and not result.value > 0)
+    return Test("stale-join flattery", flattery, None, None, None, passed, True, text, parts)
 
 
 def _share_above(simulated: Array, value: float) -> float:

@@ -2,17 +2,20 @@
 
 Owns the verdict's rule. ``supported`` when every gate holds; otherwise ``not supported`` when something is
 wrong with the claim, or when the data would have shown an edge worth having; otherwise ``too little data``.
+What a proxy judged is never supported, for a proxy does not settle.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 import numpy as np
 
+from common.core.reference import SETTLING_FAMILY
 from common.research.audit import AUDITED, Candidate, audit, claim, lag_candidate
 from common.research.battery import Question, Test, answer, clusters
 from common.research.dataset import Dataset
-from common.research.grid import ANY_SIZE, Reach, build
+from common.research.grid import ANY_SIZE, Reach, build, judged_by, need_tradable
 from common.research.significance import power, trades_needed
 from common.research.trades import Rule
 
@@ -39,20 +42,35 @@ class Finding(msgspec.Struct, frozen=True):
     """The smallest edge worth having, $ a share."""
     power: float
     """The chance that these trades would have proven that edge."""
-    trades_needed: int
+    trades_needed: int | None
+    """About how many such trades prove it four times of five; unknown without a trade."""
     unsized: int
     """Trades at asks whose size nobody recorded."""
     proxies: int
     """Trades judged by a price that does not settle."""
+    judged: dict[str, int] = {}
+    """How many of the windows each price family judged; all but the settling one are proxies."""
+
+    @property
+    def proxied(self) -> int:
+        """Windows judged by a price that does not settle."""
+        return _proxied(self.judged)
 
 
 def falsify(
     data: Dataset, candidate: Candidate, reach: Reach, seed: int = 1, edge: float = WORTH_HAVING
 ) -> Finding:
-    """Put a candidate's claim on these data to every test."""
+    """Put a candidate's claim on these data to every test.
+
+    Raises NothingToTrade when no window of the data can prove anything.
+    """
+    honest = build(data, reach)
+    need_tradable(honest, data.name)
+    judged = judged_by(honest, reach)
     grid, claimed = claim(data, candidate)
     audited = audit(data, candidate, reach, grid, claimed, seed)
-    honest = build(data, reach)
+    if not len(claimed.window):
+        audited = [_silent(test) if test.passed else test for test in audited]
     backward = build(data, reach._replace(join="backward"))
     sampled = None
     if data.history.height:
@@ -63,7 +81,7 @@ def falsify(
     own = claimed.settled
     known = power(own.size6, own.spent_usd6, clusters(grid, own), edge, candidate.trials, seed)
     worth = edge * int(own.size6.sum()) / max(1, int(own.spent_usd6.sum()))
-    result, text = judge(tests, known, worth)
+    result, text = judge(tests, known, worth, _proxied(judged))
     side, window, second = own.side, own.window, own.second
     return Finding(
         result,
@@ -77,30 +95,58 @@ def falsify(
         candidate.trials,
         edge,
         known,
-        trades_needed(own.size6, own.spent_usd6, edge, candidate.trials),
+        trades_needed(own.size6, own.spent_usd6, edge, candidate.trials) or None,
         int((grid.fill_size[side, window, second] == ANY_SIZE).sum()),
-        int(np.sum(grid.proxy[window])),
+        int(np.count_nonzero(grid.proxy[window])),
+        judged,
     )
 
 
-def judge(tests: tuple[Test, ...], known_power: float, worth: float) -> tuple[Result, str]:
-    """The word, and the sentence for it; ``worth`` is the edge worth having as a return per dollar."""
-    failed = [test.name for test in tests if test.gate and not test.passed]
-    if not failed:
+def _proxied(judged: Mapping[str, int]) -> int:
+    return sum(count for family, count in judged.items() if family != SETTLING_FAMILY)
+
+
+def _silent(test: Test) -> Test:
+    """A test of the claim that had no trade to look at: nothing was found wrong, and nothing right."""
+    return msgspec.structs.replace(test, statistic=float("nan"), passed=False)
+
+
+def judge(tests: tuple[Test, ...], known_power: float, worth: float, proxied: int = 0) -> tuple[Result, str]:
+    """The word, and the sentence for it.
+
+    ``worth`` is the edge worth having as a return per dollar, ``proxied`` the windows that a proxy judged.
+    """
+    result, text = _judged(tests, known_power, worth)
+    if not proxied:
+        return result, text
+    told = f"{text}; {proxied} windows were judged by a proxy, which does not settle"
+    return "not supported" if result == "supported" else result, told
+
+
+def _judged(tests: tuple[Test, ...], known_power: float, worth: float) -> tuple[Result, str]:
+    gates = [test for test in tests if test.gate and not test.passed]
+    if not gates:
         return "supported", "every test was passed"
+    failed = [test.name for test in gates if test.word == "FAILED"]
+    silent = [test.name for test in gates if test.word == "no data"]
     broken = [name for name in failed if name in AUDITED]
     if broken:
         return "not supported", f"the claim itself does not hold: {', '.join(broken)}"
+    if "profit" in silent:
+        return "too little data", "the rule made no trade whose outcome is known: there is nothing to test"
+    told = "; ".join(
+        f"{word}: {', '.join(names)}" for word, names in (("failed", failed), ("no data", silent)) if names
+    )
     highest = next((test.high for test in tests if test.name == "profit"), None)
     if highest is not None and highest < worth:
         bound = f"at most {highest:+.1%} a dollar (95 %), an edge worth having is {worth:+.1%}"
-        return "not supported", f"{bound}; failed: {', '.join(failed)}"
+        return "not supported", f"{bound}; {told}"
     if known_power < POWER_WANTED:
         text = (
             f"an edge worth having would be proven by so few trades with a chance of {known_power:.0%} only"
         )
-        return "too little data", f"{text}; failed: {', '.join(failed)}"
-    return "not supported", f"failed: {', '.join(failed)}"
+        return "too little data", f"{text}; {told}"
+    return "not supported", told
 
 
 def falsify_lag(data: Dataset, rule: Rule, reach: Reach, trials: int = 1, seed: int = 1) -> Finding:

@@ -12,8 +12,10 @@ import polars as pl
 
 from common.core.reference import OPEN_SEARCH_NS, SETTLING_FAMILY
 from common.core.settings import StrategySettings
+from common.errors import LaggardError
 from common.messages import FeeSchedule
 from common.research.dataset import Dataset
+from common.research.story import StandIns, stand_ins
 from common.units import MILLISECOND, PRICE4_ONE, SECOND
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -34,6 +36,10 @@ SAMPLED_NS = 90 * SECOND
 """How old, and how far ahead, a sample of a price history may be."""
 
 
+class NothingToTrade(LaggardError):
+    """No window of the data can be traded again; the text says why and what to do."""
+
+
 class Reach(NamedTuple):
     """How far a price may be carried; the defaults are the rule's own."""
 
@@ -47,11 +53,22 @@ class Reach(NamedTuple):
     join: Literal["honest", "backward"] = "honest"
     """``backward`` fills at the last known price however old: the mistake, made on purpose to measure it."""
     quotes: Literal["books", "history"] = "books"
+    stand_ins: StandIns = StandIns()
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """All families that may judge a window, best first."""
+        return (*self.families, *(kind for kind in self.stand_ins.kinds if kind not in self.families))
 
 
-def reach_of(settings: StrategySettings) -> Reach:
-    """As far as the strategy's own settings let a price be carried."""
-    return Reach(settings.families, settings.max_tick_age_ns, settings.max_book_age_ns)
+def reach_of(settings: StrategySettings, data: Dataset) -> Reach:
+    """As far as the strategy's own settings let a price be carried, with the stand-ins that the data need.
+
+    They are chosen once, from all of the data: whether a stream was recorded is no news of the market.
+    """
+    rows = data.markets.select("window", "asset", "start_ns", "end_ns").iter_rows()
+    found = stand_ins(data.ticks, {window: (asset, start, end) for window, asset, start, end in rows})
+    return Reach(settings.families, settings.max_tick_age_ns, settings.max_book_age_ns, stand_ins=found)
 
 
 class Grid(NamedTuple):
@@ -76,7 +93,7 @@ class Grid(NamedTuple):
     fees: tuple[FeeSchedule | None, ...]
     delay_ns: Array
     proxy: Array
-    """The move is a stand-in's, not the settling stream's."""
+    """Whose move it is: 0 the settling stream's, n that of the n-th of ``Reach.judges``, a proxy."""
 
     @property
     def days(self) -> Array:
@@ -130,24 +147,39 @@ def build(data: Dataset, reach: Reach = Reach()) -> Grid:  # noqa: B008 - an imm
             met, met_size = _met(at, price, size, when + delay[w], _wait(reach), start[w] + n * SECOND)
             fill4[side, w, :n], fill_size[side, w, :n] = met, met_size
     move, proxy = _moves(data, markets, span, seconds, reach)
-    outcome = markets["outcome"].replace_strict(
-        {"up": UP, "down": DOWN}, default=UNKNOWN, return_dtype=pl.Int8
-    )
+    known_outcomes = {"up": UP, "down": DOWN}
+    outcome = markets["outcome"].replace_strict(known_outcomes, default=UNKNOWN, return_dtype=pl.Int8)
     return Grid(
-        tuple(markets["window"].to_list()),
-        tuple(markets["asset"].to_list()),
-        start,
-        span,
-        move,
-        quotes,
-        age_ms,
-        fill4,
-        fill_size,
-        outcome.fill_null(UNKNOWN).to_numpy(),
-        fee,
-        fees,
-        delay,
-        proxy,
+        tuple(markets["window"].to_list()), tuple(markets["asset"].to_list()), start, span, move, quotes,
+        age_ms, fill4, fill_size, outcome.fill_null(UNKNOWN).to_numpy(), fee, fees, delay, proxy,
+    )  # fmt: skip
+
+
+def judged_by(grid: Grid, reach: Reach) -> dict[str, int]:
+    """How many of the tradable windows each family judged; all but the settling one are proxies."""
+    names = (SETTLING_FAMILY, *reach.judges)
+    counts = np.bincount(grid.proxy[grid.tradable], minlength=len(names)).tolist()
+    return {name: count for name, count in zip(names, counts, strict=True) if count}
+
+
+def need_tradable(grid: Grid, name: str) -> None:
+    """Raise NothingToTrade unless at least one window can prove something."""
+    if grid.tradable.any():
+        return
+    without = {
+        "no book that an order could meet": grid.fill4.any(axis=(0, 2)),
+        "no outcome": grid.outcome != UNKNOWN,
+        "no price of the asset beside its book": (grid.move_ppm != NO_MOVE).any(axis=1),
+    }
+    left, reasons = np.ones(len(grid.windows), bool), []
+    for reason, there in without.items():
+        if count := int((left & ~there).sum()):
+            reasons.append(f"{count} have {reason}")
+        left &= there
+    why = f"none of its {len(grid.windows)} windows can be traded again: {', '.join(reasons)}"
+    raise NothingToTrade(
+        f"{name}: {why if reasons else 'there is no window in it'}; "
+        "name data that hold prices, books and outcomes of the same windows, as laggard record writes them"
     )
 
 
@@ -243,17 +275,20 @@ def _moves(
 ) -> tuple[Array, Array]:
     """The move from the opening as known at each second, by the first family that has one for the window."""
     move = np.full((markets.height, seconds), NO_MOVE, np.int32)
-    proxy = np.zeros(markets.height, bool)
+    proxy = np.zeros(markets.height, np.int8)
     for (asset,), rows in markets.with_row_index("w").group_by("asset"):
         ticks = data.ticks.filter(pl.col("asset") == asset)
         by_kind = {str(kind): _Series(part) for (kind,), part in ticks.group_by("kind", maintain_order=True)}
-        for family in reach.families:
+        for place, family in enumerate(reach.judges):
             series = by_kind.get("spot" if family == SETTLING_FAMILY else family)
             if series is None:
                 continue
             for row in rows.iter_rows(named=True):
                 w = row["w"]
-                if (move[w] != NO_MOVE).any():
+                # What of the settling stream is still fresh from before the opening judges nothing.
+                proxied = row["window"] in reach.stand_ins.windows
+                allowed = family != SETTLING_FAMILY if proxied else place < len(reach.families)
+                if not allowed or (move[w] != NO_MOVE).any():
                     continue
                 base, base_at = _base(row, family, series, by_kind)
                 if base <= 0:
@@ -263,7 +298,7 @@ def _moves(
                 value = series.as_known(when, reach.max_tick_age_ns)
                 sound = (value > 0) & (when >= base_at)
                 move[w, :n] = np.where(sound, _ppm(value, base), NO_MOVE)
-                proxy[w] = family != SETTLING_FAMILY
+                proxy[w] = 0 if family == SETTLING_FAMILY else place + 1
     return move, proxy
 
 

@@ -23,6 +23,7 @@ from common.research.results import (
     split_by_date,
     summarise,
 )
+from common.research.story import judges_told
 from common.units import SECOND, USD6_ONE, usd6_text
 
 ENOUGH_TRADES = 30
@@ -41,7 +42,8 @@ def headline(lag: LagStudy, outcome: Outcome | None, finding: Finding | None) ->
     elif finding is not None:
         parts.append(f"{finding.trades} trades on paper net {usd6_text(finding.net_usd6)} $")
     if finding is not None and finding.result != SUPPORTED:
-        parts.append(f"falsification says: {finding.result}")
+        proxied = ", judged by a proxy, which does not settle" if finding.proxied else ""
+        parts.append(f"falsification says: {finding.result}{proxied}")
     best = lag.series[0] if lag.series else None
     if best is not None and best.enough:
         parts.append(share_done(best))
@@ -203,18 +205,21 @@ def falsify_section(finding: Finding) -> Section:
     rows = [
         (
             test.name, NOTHING if math.isnan(test.statistic) else f"{test.statistic:+.4f}",
-            NOTHING if test.p is None else f"{test.p:.4f}",
-            "passed" if test.passed else "FAILED", test.text,
+            NOTHING if test.p is None or test.word == "no data" else f"{test.p:.4f}",
+            test.word, test.text,
         )
         for test in finding.tests
     ]  # fmt: skip
+    told = f"{finding.trades} trades in {finding.windows} windows; rules tried: {finding.trials}."
+    if finding.trades_needed is not None:
+        told += (
+            f" An edge of {finding.edge:.2f} $ a share would have been proven with a chance of "
+            f"{finding.power:.0%}; about {finding.trades_needed} such trades prove it four times of five."
+        )
     blocks: list[Block] = [
         f"{finding.result.capitalize()}: {finding.text}.",
-        (
-            f"{finding.trades} trades in {finding.windows} windows; rules tried: {finding.trials}. "
-            f"An edge of {finding.edge:.2f} $ a share would have been proven with a chance of "
-            f"{finding.power:.0%}; about {finding.trades_needed} such trades prove it four times of five."
-        ),
+        *([f"{judges_told(finding.judged)}."] if finding.judged else []),
+        told,
         Table("Tests", ("test", ">figure", ">p", "", "what it means"), rows),
     ]
     ladder = next((test for test in finding.tests if test.name == "latency ladder" and test.parts), None)
@@ -222,7 +227,7 @@ def falsify_section(finding: Finding) -> Section:
         rungs = [(name, 100 * value) for name, value in ladder.parts.items()]
         worded = ", ".join(f"{value:+.0f} % after {name}" for name, value in rungs)
         blocks.insert(
-            2,
+            len(blocks) - 1,
             plots.ladder(
                 "latency", rungs, "return per stake, %",
                 f"Return per stake when the order comes later: {worded}.",
@@ -234,6 +239,11 @@ def falsify_section(finding: Finding) -> Section:
     if finding.proxies:
         blocks.append(f"{finding.proxies} trades judged by a price that does not settle.")
     return Section("Falsification", blocks)
+
+
+def untested_section(why: str) -> Section:
+    """In place of the tests where no window of the data can prove anything."""
+    return Section("Falsification", [Notice(f"Nothing to test. {why}.")])
 
 
 def _percent(interval: Interval) -> Interval:

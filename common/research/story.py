@@ -1,6 +1,7 @@
 """What of a dataset can be traded again: its windows, their books as messages, and what had to be assumed.
 
-Windows that cannot be judged or filled are counted by their reason. Makes no events.
+Windows that cannot be judged or filled are counted by their reason. Owns what stands in for a settling stream
+that was not recorded, for the engine and for the grids alike. Makes no events.
 """
 
 from collections import Counter
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import polars as pl
 
+from common.core.reference import SETTLING_FAMILY
 from common.messages import FeeSchedule, MarketState, Outcome, SeriesKind
 from common.research.dataset import Dataset
 from common.research.quotes import Quotes, by_token, unsized
@@ -18,6 +20,17 @@ SETTLING_KINDS = ("spot", "twap30", "twap60")
 _OUTCOMES: tuple[Outcome, ...] = ("up", "down")
 _BREAK_NS = 90 * SECOND
 """Ticks further apart than this are two recordings."""
+
+Span = tuple[str, int, int]
+"""Asset, opening and end of a window (ns)."""
+
+
+class StandIns(NamedTuple):
+    """What judges windows during which nothing of the settling stream was recorded: proxies."""
+
+    windows: frozenset[str] = frozenset()
+    kinds: tuple[str, ...] = ()
+    """The exchange series recorded during any of these windows, by name."""
 
 
 class Assumptions(NamedTuple):
@@ -99,13 +112,8 @@ def tell(data: Dataset, assume: Assumptions, families: tuple[str, ...] = ("chain
         ),
         *([f"{len(opens)} strikes taken from the market table"] if opens else []),
     ]
-    settling = _spans(data.ticks.filter(pl.col("kind").is_in(SETTLING_KINDS)))
-    proxied = frozenset(
-        window
-        for window, one in markets.items()
-        if not _covered(settling.get(one.asset, ()), one.start_ns, one.end_ns)
-    )
-    kinds = _proxy_kinds(data.ticks, [markets[window] for window in proxied])
+    told = {window: (one.asset, one.start_ns, one.end_ns) for window, one in markets.items()}
+    judges = stand_ins(data.ticks, told)
     return Story(
         markets=markets,
         outcomes=outcomes,
@@ -113,9 +121,9 @@ def tell(data: Dataset, assume: Assumptions, families: tuple[str, ...] = ("chain
         books=books,
         quotes=by_token(books, markets, assume.size6),
         assumed6=assume.size6,
-        proxied=proxied,
+        proxied=judges.windows,
         configured=families,
-        families=(*families, *(kind for kind in kinds if kind not in families)),
+        families=(*families, *(kind for kind in judges.kinds if kind not in families)),
         left_out=left_out,
         notes=tuple(notes),
         ticks=data.ticks,
@@ -123,20 +131,32 @@ def tell(data: Dataset, assume: Assumptions, families: tuple[str, ...] = ("chain
     )
 
 
-def _proxy_kinds(ticks: pl.DataFrame, markets: Iterable[MarketState]) -> list[str]:
-    """The exchange series recorded during any of these windows, by name."""
-    exchange = ticks.filter(~pl.col("kind").is_in(SETTLING_KINDS))
-    found: set[str] = set()
-    for (kind,), frame in exchange.group_by(["kind"], maintain_order=True):
+def stand_ins(ticks: pl.DataFrame, windows: Mapping[str, Span]) -> StandIns:
+    """Which of these windows only a proxy can judge, and by what."""
+    settles = pl.col("kind").is_in(SETTLING_KINDS)
+    settling = _spans(ticks.filter(settles))
+    alone = {window: span for window, span in windows.items() if not _covered(settling, span)}
+    kinds = []
+    for (kind,), frame in ticks.filter(~settles).group_by(["kind"]):
         spans = _spans(frame)
-        if any(_covered(spans.get(one.asset, ()), one.start_ns, one.end_ns) for one in markets):
-            found.add(str(kind))
-    return sorted(found)
+        if any(_covered(spans, span) for span in alone.values()):
+            kinds.append(str(kind))
+    return StandIns(frozenset(alone), tuple(sorted(kinds)))
 
 
-def _covered(spans: Iterable[tuple[int, int]], start_ns: int, end_ns: int) -> bool:
-    """Whether any of these spans reaches into the window: more than the second of its opening."""
-    return any(begin < end_ns and end > start_ns + SECOND for begin, end in spans)
+def judges_told(judged: Mapping[str, int]) -> str:
+    """How many windows each family judged, in words, each proxy labelled."""
+    told = (
+        f"{count} windows judged by {name}{'' if name == SETTLING_FAMILY else ' (proxy, not settlement)'}"
+        for name, count in judged.items()
+    )
+    return ", ".join(told)
+
+
+def _covered(spans: Mapping[str, Iterable[tuple[int, int]]], window: Span) -> bool:
+    """Whether any span of its asset reaches into the window: more than the second of its opening."""
+    asset, start_ns, end_ns = window
+    return any(begin < end_ns and end > start_ns + SECOND for begin, end in spans.get(asset, ()))
 
 
 def _lookback_s(ticks: pl.DataFrame) -> int:
@@ -178,7 +198,7 @@ def _unfit(
         return "outcome not known"
     if row["fee_rate_ppm"] is None:
         return "fee not known"
-    covered = _covered(spans.get(row["asset"], ()), row["start_ns"], row["end_ns"])
+    covered = _covered(spans, (row["asset"], row["start_ns"], row["end_ns"]))
     return "" if covered else "no price of the asset recorded"
 
 

@@ -21,6 +21,11 @@ def tried(directory: Path, digest: str) -> frozenset[Tried]:
         return frozenset()
 
 
+def with_these(directory: Path, digest: str, rules: Iterable[Tried]) -> int:
+    """How many rules there are once these are tried too; remembers nothing."""
+    return len(tried(directory, digest) | frozenset(rules))
+
+
 def remember(directory: Path, digest: str, rules: Iterable[Tried]) -> int:
     """Add rules to the ledger; gives how many there are now."""
     known = tried(directory, digest) | frozenset(rules)

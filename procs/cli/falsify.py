@@ -3,6 +3,7 @@
 Prints what ``common.research.falsify`` found and has the verdict signed; decides nothing.
 """
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from common.research.falsify import Finding
 
 MOST_PARTS = 8
+TEXT_COLUMNS = 48
+"""Of the sentences in the table, which then takes less than 100 columns in all."""
 SELF_CHECK_STRATEGIES = 200
 SELF_CHECK_WORLDS = 50
 
@@ -54,7 +57,9 @@ def falsify(
 ) -> int:
     """Put the configured rule to every test on DATA and sign the verdict: laggard up --live asks for it.
 
-    Exits 0 when the edge is supported, 1 when it is not or when there is too little data.
+    Where nothing of the settling stream was recorded beside a window, other prices judge it, labelled as
+    proxies; such a verdict is never supported. Exits 0 when the edge is supported, 1 when it is not or when
+    there is too little data; without a window that can be traded nothing is signed or counted as tried.
     """
     if self_check:
         return _self_check(seed, as_json)
@@ -73,11 +78,12 @@ def falsify(
 
     found = load(data, assets=assets.lower().split(",") if assets else None)
     rule = rule_of(config.strategy_settings())
-    tried = ledger.remember(
-        paths.state_dir / "trials", found.digest, [(rule.move_ppm, rule.left_s, rule.price4)]
-    )
-    progress(f"{found.markets.height} windows of {found.name}; {tried} rules tried on them so far")
-    finding = falsify_lag(found, rule, reach_of(config.strategy_settings()), max(trials, tried), seed)
+    known, rules = paths.state_dir / "trials", [(rule.move_ppm, rule.left_s, rule.price4)]
+    tried = ledger.with_these(known, found.digest, rules)
+    progress(f"{found.markets.height} windows of {found.name}; with this one {tried} rules tried on them")
+    reach = reach_of(config.strategy_settings(), found)
+    finding = falsify_lag(found, rule, reach, max(trials, tried), seed)
+    ledger.remember(known, found.digest, rules)
     file = out or verdict.verdict_file(config, paths.state_dir)
     written = verdict.write(
         file,
@@ -98,33 +104,37 @@ def falsify(
 
 
 def _print(finding: "Finding", file: Path) -> None:
+    from common.research.story import judges_told
+
     out = console()
     made = table("test", ">figure", ">p", "", "what it means")
+    made.columns[-1].max_width = TEXT_COLUMNS
     for test in finding.tests:
-        p = None if test.p is None else f"{test.p:.4f}"
+        p = None if test.p is None or test.word == "no data" else f"{test.p:.4f}"
         add_row(
             made,
-            [test.name, _figure(test.statistic), p, "passed" if test.passed else "FAILED", test.text],
-            style=None if test.passed else "red",
+            [test.name, _figure(test.statistic), p, test.word, test.text],
+            style="red" if test.word == "FAILED" else None,
         )
-        if test.low is not None and test.high is not None:
-            add_row(
-                made, ["", f"{_figure(test.low)} .. {_figure(test.high)}", None, "", "one-sided 95 % bounds"]
-            )
-        if test.parts:
+        if test.low is not None and test.high is not None and test.word != "no data":
+            known = f"{_figure(test.low)} to {_figure(test.high)}" if math.isfinite(test.low) else "unknown"
+            add_row(made, ["", "", "", "", f"one-sided 95 % bounds: {known}"])
+        if any(map(math.isfinite, test.parts.values())):
             shown = list(test.parts.items())[:MOST_PARTS]
             more = f", and {len(test.parts) - MOST_PARTS} more" if len(test.parts) > MOST_PARTS else ""
             text = ", ".join(f"{name} {_figure(value)}" for name, value in shown)
             add_row(made, ["", "", "", "", text + more])
     out.print(made)
+    out.print(judges_told(finding.judged))
     out.print(
         f"{finding.trades} trades in {finding.windows} windows, {finding.wins} won, "
         f"{money(finding.spent_usd6)} $ spent, {money(finding.net_usd6)} $ net; {finding.trials} rules tried"
     )
-    out.print(
-        f"power {finding.power:.0%} against an edge of {finding.edge:.2f} $ a share; about "
-        f"{finding.trades_needed} such trades prove it four times of five"
-    )
+    if finding.trades_needed is not None:
+        out.print(
+            f"power {finding.power:.0%} against an edge of {finding.edge:.2f} $ a share; about "
+            f"{finding.trades_needed} such trades prove it four times of five"
+        )
     if finding.unsized:
         out.print(f"{finding.unsized} trades at asks whose size nobody recorded: taken as large enough")
     if finding.proxies:
@@ -134,7 +144,7 @@ def _print(finding: "Finding", file: Path) -> None:
 
 
 def _figure(value: float) -> str:
-    return f"{value:+.4f}"
+    return f"{value:+.4f}" if math.isfinite(value) else "-"
 
 
 def _self_check(seed: int, as_json: bool) -> int:

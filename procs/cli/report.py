@@ -55,7 +55,13 @@ def report(
     from common.research import flattery, lag_study
     from common.research import report as reports
     from common.research.dataset import load
-    from common.research.report_evidence import backtest_section, falsify_section, headline
+    from common.research.grid import NothingToTrade
+    from common.research.report_evidence import (
+        backtest_section,
+        falsify_section,
+        headline,
+        untested_section,
+    )
     from common.research.report_lag import data_facts, lag_section, limits_section, method_section
     from common.research.verdict import config_hash
 
@@ -71,8 +77,11 @@ def report(
         sections.append(backtest_section(outcome, flattery.study(found, config.strategy_settings())))
     if tested:
         progress("trying to break it")
-        finding = _tested(found, config, outcome)
-        sections.append(falsify_section(finding))
+        try:
+            finding = _tested(found, config)
+            sections.append(falsify_section(finding))
+        except NothingToTrade as why:
+            sections.append(untested_section(str(why)))
     page = reports.Page(
         f"laggard: evidence on {found.name}",
         headline(lag, outcome, finding),
@@ -107,8 +116,8 @@ def _traded(found: "Dataset", config: Config) -> "Outcome":
     return backtest.run(found, backtest.Plan(config.strategy_settings(), limits, ages))
 
 
-def _tested(found: "Dataset", config: Config, outcome: "Outcome | None") -> "Finding":
-    """As ``laggard falsify`` does, by the prices that the backtest was judged by; it counts as a trial."""
+def _tested(found: "Dataset", config: Config) -> "Finding":
+    """As ``laggard falsify`` does; it counts as a trial."""
     from common.research import trials
     from common.research.falsify import falsify_lag
     from common.research.grid import reach_of
@@ -117,13 +126,11 @@ def _tested(found: "Dataset", config: Config, outcome: "Outcome | None") -> "Fin
     paths = make_paths(config.paths.state_dir, config.paths.run_dir)
     private_directory(paths.state_dir)
     rule = rule_of(config.strategy_settings())
-    tried = trials.remember(
-        paths.state_dir / "trials", found.digest, [(rule.move_ppm, rule.left_s, rule.price4)]
-    )
-    reach = reach_of(config.strategy_settings())
-    if outcome is not None:
-        reach = reach._replace(families=outcome.families)
-    return falsify_lag(found, rule, reach, tried)
+    known, rules = paths.state_dir / "trials", [(rule.move_ppm, rule.left_s, rule.price4)]
+    reach = reach_of(config.strategy_settings(), found)
+    finding = falsify_lag(found, rule, reach, trials.with_these(known, found.digest, rules))
+    trials.remember(known, found.digest, rules)
+    return finding
 
 
 def _span(found: "Dataset") -> str:

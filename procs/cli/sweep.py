@@ -5,7 +5,7 @@ Prints what ``common.research.sweep`` found; decides nothing.
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,8 +53,9 @@ def sweep(
 ) -> int:
     """Try every combination of parameters on all windows of DATA and account for having tried so many.
 
-    Ranked by the older 60 % of the windows; the newer 40 % are held out and stand beside. Exits 1 when no
-    window of DATA can be traded.
+    Ranked by the older 60 % of the windows; the newer 40 % are held out and stand beside. Where nothing of
+    the settling stream was recorded beside a window, other prices judge it, labelled as proxies. Exits 1 when
+    nothing was traded; without a window that can be traded nothing is counted as tried.
     """
     if data is None and not timed:
         raise click.UsageError("name DATA: a tape, an imported folder, or a folder of normalised tables")
@@ -63,10 +64,11 @@ def sweep(
 
     from common.research import kernel, planted, trials
     from common.research.dataset import load
-    from common.research.grid import build, reach_of
+    from common.research.grid import build, judged_by, need_tradable, reach_of
     from common.research.sweep import speed
     from common.research.sweep import sweep as run_sweep
 
+    judged: dict[str, int] = {}
     if data is None:
         grid, digest, name = (
             planted.grid_of(planted.make(planted.World(MADE_UP_WINDOWS))),
@@ -75,7 +77,11 @@ def sweep(
         )
     else:
         found = load(data, assets=assets.lower().split(",") if assets else None)
-        grid, digest, name = build(found, reach_of(config.strategy_settings())), found.digest, found.name
+        reach = reach_of(config.strategy_settings(), found)
+        grid, digest, name = build(found, reach), found.digest, found.name
+        if not timed:
+            need_tradable(grid, name)
+        judged = judged_by(grid, reach)
     if timed:
         return _print_speed(speed(grid, cells), name, len(grid.windows), as_json)
     progress(f"{len(grid.windows)} windows, {cells.number} cells")
@@ -99,6 +105,7 @@ def sweep(
             data=name,
             digest=digest,
             windows=swept.windows,
+            judged=judged,
             points=swept.points,
             blocks=swept.blocks,
             split_ns=swept.split_ns,
@@ -107,7 +114,7 @@ def sweep(
             cells=told,
         )
     else:
-        _print(swept, name, top, tried, took)
+        _print(swept, name, top, tried, took, judged)
     return int(not any(cell.trades for cell in swept.cells))
 
 
@@ -128,7 +135,9 @@ def cells_of(axes: Sequence[str]) -> "Cells":
     return DEFAULT_CELLS._replace(**chosen)
 
 
-def _print(swept: "Swept", name: str, top: int, tried: int, took: float) -> None:
+def _print(swept: "Swept", name: str, top: int, tried: int, took: float, judged: Mapping[str, int]) -> None:
+    from common.research.story import judges_told
+
     made = table(
         ">move %",
         ">left s",
@@ -168,6 +177,7 @@ def _print(swept: "Swept", name: str, top: int, tried: int, took: float) -> None
         f"{len(swept.cells)} cells on {swept.windows} windows of {name} ({swept.points} points) in "
         f"{took:.2f} s; best of the older 60 % first, the newest 40 % held out"
     )
+    out.print(judges_told(judged))
     best = min((cell.p for cell in swept.cells), default=1.0)
     said = "none is more than luck" if best > 0.05 else "at least one is more than luck"
     out.print(

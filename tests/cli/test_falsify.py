@@ -1,6 +1,7 @@
 """``laggard falsify``: what it prints, signs and counts."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,31 @@ def test_rules_that_were_tried_before_count(
     assert json.loads(capsys.readouterr().out)["trials"] == 1_000
 
 
+def test_without_a_window_to_judge_nothing_is_signed_or_counted_and_it_says_why(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late(monkeypatch, 40, 40)
+    assert run(laggard, ["falsify", "somewhere", "--assets", "eth", "--json"]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines()[-1].startswith("made-up world 2: there is no window in it; name data that")
+    assert not (state / "verdict.json").exists() and not (state / "trials").exists()
+
+
+def test_a_rule_without_a_trade_prints_no_data_and_no_line_of_the_table_is_longer_than_100(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late(monkeypatch, 0, 40)
+    monkeypatch.setenv("LAGGARD_STRATEGY__MIN_MOVE_PERCENT", "40")
+    assert run(laggard, ["falsify", "somewhere"]) == 1
+    told = capsys.readouterr().out
+    assert "nan" not in told and "inf" not in told.replace("information", "") and "FAILED" not in told
+    table, sentences = told.split("40 windows judged by chainlink")
+    assert table.count("no data") == 15 and not re.search(r"\d\.\d{4}", table)
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 100
+    assert "nothing to test" in sentences
+
+
 def test_without_data_it_is_a_usage_error(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(laggard, ["falsify"]) == 2
     assert "DATA" in capsys.readouterr().err
@@ -75,11 +101,13 @@ def test_without_data_it_is_a_usage_error(state: Path, capsys: pytest.CaptureFix
 def test_the_visible_recordings_are_too_little_and_show_no_profit(
     state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("LAGGARD_STRATEGY__FAMILIES", "chainlink,binance")
     assert run(laggard, ["falsify", str(SHARED), "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["result"] == "too little data"
     assert told["proxies"] == told["trades"] > 5
+    assert told["judged"].keys() == {"binance", "site-delayed"}
+    assert sum(told["judged"].values()) == told["windows"]
+    assert "judged by a proxy, which does not settle" in told["text"]
     by_name = {test["name"]: test for test in told["tests"]}
     assert all(by_name[name]["passed"] for name in ("information", "fills", "fees", "completeness"))
     assert not by_name["profit"]["passed"]

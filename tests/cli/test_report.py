@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from common.research import dataset as datasets
@@ -52,6 +53,17 @@ def test_the_lag_alone_trades_nothing_and_tries_nothing(
     assert capsys.readouterr().out.startswith("The book is not late")
     assert "The rule on paper" not in page.read_text()
     assert not (tmp_path / "state").exists()
+
+
+def test_data_that_can_prove_nothing_say_so_in_place_of_the_tests(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind = data._replace(markets=data.markets.with_columns(pl.lit(None, pl.String).alias("outcome")))
+    monkeypatch.setattr(datasets, "load", lambda _path, assets=None: datasets.select(blind, assets=assets))
+    page = tmp_path / "report.html"
+    assert run(laggard, ["report", "DATA", "--out", str(page)]) == 0
+    assert "Nothing to test." in page.read_text() and "have no outcome" in page.read_text()
+    assert not (tmp_path / "state" / "trials").exists()
 
 
 def test_a_report_needs_a_file(data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from common.research import dataset as datasets
@@ -49,10 +50,25 @@ def test_as_json_it_is_one_object_and_the_trials_add_up(
     assert (1_000, 300, 6_200) in trials.tried(tmp_path / "state" / "trials", data.digest)
 
 
-def test_data_without_a_window_that_can_be_traded_exit_1(
-    data: datasets.Dataset, capsys: pytest.CaptureFixture[str]
+def test_data_without_a_window_that_can_be_traded_exit_1_and_say_why(
+    data: datasets.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(laggard, ["sweep", "somewhere", "--assets", "eth", *AXES]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines()[-1].startswith("made-up world 1: there is no window in it; name data that")
+    assert not (tmp_path / "state" / "trials").exists(), "nothing was tried"
+
+
+def test_windows_without_the_settling_stream_are_swept_by_a_labelled_proxy(
+    data: datasets.Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = data._replace(ticks=data.ticks.with_columns(pl.lit("binance").alias("kind")))
+    monkeypatch.setattr(datasets, "load", lambda _path, assets=None: datasets.select(moved, assets=assets))
+    assert run(laggard, ["sweep", "somewhere", *AXES]) == 0
+    assert "60 windows judged by binance (proxy, not settlement)" in capsys.readouterr().out
+    assert run(laggard, ["sweep", "somewhere", *AXES, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["judged"] == {"binance": 60}
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,18 @@ import os
 import re
 import sys
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 
+from common.core.settings import StrategySettings
 from common.research import calibration, leaks, planted, significance
 from common.research.audit import AUDITED, audit, claim, lag_candidate
 from common.research.battery import Test as Outcome
 from common.research.battery import clusters
 from common.research.falsify import falsify, falsify_lag, judge
-from common.research.grid import Grid, Reach
+from common.research.grid import Grid, NothingToTrade, Reach, reach_of
 from common.research.trades import Rule, Trades, lag_signal, trade
 
 REACH = Reach()
@@ -105,7 +107,7 @@ def test_a_fair_book_gives_no_edge_and_the_power_is_told() -> None:
     finding = falsify_lag(data, Rule(), REACH)
     assert finding.result == "too little data"
     assert finding.power < 0.8 and f"{finding.power:.0%}" in finding.text
-    assert finding.trades_needed > 2_000
+    assert finding.trades_needed is not None and finding.trades_needed > 2_000
     assert all(test.passed for test in finding.tests if test.name in AUDITED)
 
 
@@ -120,10 +122,37 @@ def test_the_number_of_trials_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("empty", ["books", "ticks", "markets"])
-def test_data_without_a_trade_are_too_little_and_nothing_breaks(empty: str) -> None:
+def test_data_that_can_prove_nothing_are_not_judged_at_all(empty: str) -> None:
     data = planted.dataset_of(planted.make(planted.World(windows=3)))
-    finding = falsify_lag(data._replace(**{empty: getattr(data, empty).clear()}), Rule(), REACH)
+    with pytest.raises(NothingToTrade, match="made-up world 1: "):
+        falsify_lag(data._replace(**{empty: getattr(data, empty).clear()}), Rule(), REACH)
+
+
+def test_a_rule_that_trades_nothing_passes_and_fails_nothing() -> None:
+    data = planted.dataset_of(planted.make(planted.World(windows=3)))
+    finding = falsify_lag(data, Rule(move_ppm=900_000), REACH)
     assert (finding.result, finding.trades, finding.power) == ("too little data", 0, 0.0)
+    assert finding.trades_needed is None
+    assert "nothing to test" in finding.text and "failed" not in finding.text
+    assert {test.word for test in finding.tests} == {"no data"}
+    written = msgspec.json.decode(msgspec.json.encode(finding))
+    assert {test["statistic"] for test in written["tests"]} == {None}
+
+
+@pytest.mark.parametrize("proxied", [1, 200])
+def test_what_a_proxy_judged_in_whole_or_in_part_is_never_supported(proxied: int) -> None:
+    data = planted.dataset_of(planted.make(planted.World(windows=200, lag_s=40, seed=2)))
+    from_ns = data.markets["start_ns"].sort()[-proxied]
+    unsettled = pl.col("observed_ns") >= from_ns
+    kind = pl.when(unsettled).then(pl.lit("binance")).otherwise(pl.col("kind")).alias("kind")
+    data = data._replace(ticks=data.ticks.with_columns(kind))
+    finding = falsify_lag(data, Rule(), reach_of(StrategySettings(), data))
+    assert finding.windows == sum(finding.judged.values()) == 200
+    assert finding.judged["binance"] == finding.proxied == proxied
+    assert 0 < finding.proxies <= proxied
+    assert all(test.passed for test in finding.tests), "nothing but the judge speaks against it"
+    assert finding.result == "not supported"
+    assert f"{proxied} windows were judged by a proxy, which does not settle" in finding.text
 
 
 def test_open_windows_are_traded_but_prove_nothing() -> None:
@@ -132,7 +161,8 @@ def test_open_windows_are_traded_but_prove_nothing() -> None:
     grid, claimed = claim(data, lag_candidate(Rule(), REACH))
     assert len(claimed.window) > 40 and not len(claimed.settled.window)
     assert all(test.passed for test in audit(data, lag_candidate(Rule(), REACH), REACH, grid, claimed))
-    assert falsify_lag(data, Rule(), REACH).result == "too little data"
+    with pytest.raises(NothingToTrade, match="60 have no outcome"):
+        falsify_lag(data, Rule(), REACH)
 
 
 def test_trades_of_one_opening_are_one_cluster_and_of_one_day_where_there_are_many() -> None:
@@ -151,6 +181,10 @@ def outcome(name: str, passed: bool, high: float | None = None) -> Outcome:
     return Outcome(name, 0.0, None, None, high, passed, gate=True, text="")
 
 
+def silent(name: str) -> Outcome:
+    return msgspec.structs.replace(outcome(name, False), statistic=math.nan)
+
+
 @pytest.mark.parametrize(
     ("tests", "power", "result", "word"),
     [
@@ -159,9 +193,14 @@ def outcome(name: str, passed: bool, high: float | None = None) -> Outcome:
         ((outcome("profit", False, 0.2),), 0.5, "too little data", "50%"),
         ((outcome("profit", False, 0.2),), 0.9, "not supported", "failed: profit"),
         ((outcome("profit", False, 0.01),), 0.1, "not supported", "at most \\+1.0%"),
+        ((outcome("fills", True), silent("profit")), 0.9, "too little data", "nothing to test"),
+        ((outcome("profit", False), silent("fees")), 0.9, "not supported", "failed: profit; no data: fees"),
     ],
 )
 def test_the_word_and_its_reason(tests: tuple[Outcome, ...], power: float, result: str, word: str) -> None:
     found = judge(tests, power, 0.04)
     assert found[0] == result
     assert re.search(word, found[1])
+    by_proxy = judge(tests, power, 0.04, proxied=1)
+    assert by_proxy[0] == ("not supported" if result == "supported" else result)
+    assert "a proxy, which does not settle" in by_proxy[1]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.core.settings import StrategySettings
 from common.messages import FeeSchedule
 from common.research import planted
 from common.research.dataset import Dataset, dataset
@@ -18,11 +19,16 @@ from common.research.grid import (
     TODAYS_FEE,
     UNKNOWN,
     Grid,
+    NothingToTrade,
     Reach,
     build,
+    judged_by,
     later,
+    need_tradable,
+    reach_of,
     with_oracle_shifted,
 )
+from common.research.story import Assumptions, StandIns, judges_told, tell
 from common.units import SECOND
 
 START = 1_800_000_000 * SECOND
@@ -138,6 +144,79 @@ def test_another_family_speaks_only_when_it_is_asked_and_only_against_itself() -
     grid = build(data, Reach(families=("chainlink", "binance")))
     assert moves(grid)[3] == 895, "5900 ppm against 5000 ppm, not against the strike"
     assert grid.proxy[0]
+
+
+def both(*data: Dataset) -> Dataset:
+    """Several one-window tables as one, each an hour after the one before."""
+    later = []
+    for hours, one in enumerate(data):
+        shift = hours * 3_600 * SECOND
+        named = pl.lit(f"btc-updown-15m-{1_800_000_000 + hours * 3_600}").alias("window")
+        later.append(
+            one._replace(
+                markets=one.markets.with_columns(named, pl.col("start_ns", "end_ns") + shift),
+                ticks=one.ticks.with_columns(pl.col("observed_ns", "at_ns") + shift),
+                books=one.books.with_columns(named, pl.col("venue_ns", "at_ns") + shift),
+            )
+        )
+    names = ("markets", "ticks", "books")
+    return data[0]._replace(**{name: pl.concat([getattr(one, name) for one in later]) for name in names})
+
+
+SETTLED = tables([(0, 0.5, 0), (2, 2.5, 900)], asks=[(1, 5_000), (4, 5_100)])
+PROXIED = tables([(-1, -0.5, 5_000), (2, 2.5, 5_900)], asks=[(1, 5_000), (4, 5_100)], kind="binance")
+
+
+def test_a_stand_in_speaks_only_for_windows_without_the_settling_stream() -> None:
+    # The settling stream of the second window began after its opening: it has no strike, and no stand-in.
+    exchange = tables([(-1, -0.5, 5_000), (2, 2.5, 5_900)], kind="binance").ticks
+    late = tables([(8, 8.5, 300)], asks=[(1, 5_000), (4, 5_100)], strike_e8=None)
+    data = both(SETTLED, late._replace(ticks=pl.concat([late.ticks, exchange])), PROXIED)
+    reach = reach_of(StrategySettings(), data)
+    assert reach.stand_ins == StandIns(frozenset({"btc-updown-15m-1800007200"}), ("binance",))
+    grid = build(data, reach)
+    assert grid.proxy.tolist() == [0, 0, 2]
+    assert (grid.move_ppm[0, 3], grid.move_ppm[2, 3]) == (900, 895), "each against its own opening"
+    assert set(grid.move_ppm[1].tolist()) == {NO_MOVE}
+    assert judged_by(grid, reach) == {"chainlink": 1, "binance": 1}
+    assert judges_told(judged_by(grid, reach)) == (
+        "1 windows judged by chainlink, 1 windows judged by binance (proxy, not settlement)"
+    )
+
+
+def test_engine_and_grids_let_the_same_stand_ins_judge_the_same_windows() -> None:
+    data = both(SETTLED, PROXIED, SETTLED, PROXIED)
+    story, reach = tell(data, Assumptions()), reach_of(StrategySettings(), data)
+    assert len(story.proxied) == 2 < len(story.markets)
+    assert (story.proxied, story.families) == (reach.stand_ins.windows, reach.judges)
+
+
+def test_a_settling_price_from_before_the_opening_does_not_judge_the_window() -> None:
+    old = tables([(-1, -0.5, 900)], asks=[(1, 5_000), (4, 5_100)])
+    data = old._replace(ticks=pl.concat([old.ticks, PROXIED.ticks]))
+    grid = build(data, reach_of(StrategySettings(), data))
+    assert (moves(grid)[3], grid.proxy[0]) == (895, 2)
+
+
+def test_a_configured_exchange_is_a_proxy_whatever_its_rank() -> None:
+    reach = reach_of(StrategySettings(families=("binance", "chainlink")), both(SETTLED, PROXIED))
+    grid = build(both(SETTLED, PROXIED), reach)
+    assert grid.proxy.tolist() == [0, 1]
+    assert judged_by(grid, reach) == {"chainlink": 1, "binance": 1}
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (tables([(0, 0.5, 0), (2, 2.5, 900)]), "1 have no book that an order could meet"),
+        (tables(asks=[(1, 5_000), (4, 5_100)]), "1 have no price of the asset beside its book"),
+        (SETTLED._replace(markets=SETTLED.markets.clear()), "there is no window in it"),
+    ],
+)
+def test_data_that_can_prove_nothing_say_why_and_what_to_do(data: Dataset, why: str) -> None:
+    with pytest.raises(NothingToTrade, match=f"made up: .*{why}; name data that hold prices, books"):
+        need_tradable(build(data, reach_of(StrategySettings(), data)), data.name)
+    need_tradable(build(SETTLED), "made up")
 
 
 def test_an_order_meets_the_first_book_after_its_delay_and_never_the_one_it_saw() -> None:

@@ -51,7 +51,7 @@ def recorded(seed: int) -> Dataset:
 def test_the_engine_trades_what_the_kernel_sums(rule: StrategySettings, seed: int) -> None:
     data = recorded(seed)
     by_engine = {one.window: one for one in run(data, Plan(rule, without_stops(RiskLimits()))).trades}
-    grid = build(data, reach_of(rule))
+    grid = build(data, reach_of(rule, data))
     wanted = lag_signal(rule_of(rule))(known_only(grid))
     done = trade(grid, lag_signal(rule_of(rule)), rule_of(rule))
     compared = []

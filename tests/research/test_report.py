@@ -160,6 +160,8 @@ def test_the_headline_claims_an_edge_only_where_falsification_supports_it(
             assert headline(lag, traded, tested).startswith("No edge shown: 12 trades ")
     assert "too few to tell from zero" in headline(lag, winning, None)
     assert "falsification says: too little data" in headline(lag, winning, finding("too little data"))
+    proxied = finding("not supported", judged={"binance": 16})
+    assert "not supported, judged by a proxy, which does not settle" in headline(lag, winning, proxied)
     assert headline(lag, winning, finding("supported")).startswith("An edge is supported by these data: ")
     assert headline(lag, None, finding("not supported")).startswith(
         "No edge shown: 13 trades on paper net -4.00 $"
@@ -196,15 +198,18 @@ def test_falsification_is_told_test_by_test() -> None:
         Test("latency ladder", -0.1, None, None, None, passed=False, gate=True, text="slower",
              parts={"0 s": -0.1, "60 s": -0.3}),
     )  # fmt: skip
-    page = Page("t", "c", [], [falsify_section(finding("not supported", tests=tests, proxies=13))])
+    by = {"chainlink": 3, "binance": 13}
+    told = falsify_section(finding("not supported", tests=tests, proxies=13, judged=by))
+    page = Page("t", "c", [], [told])
     (table,) = every(page, Table)
     assert [(row[0], row[1], row[3]) for row in table.rows] == [
-        ("profit", "-", "FAILED"),
+        ("profit", "-", "no data"),
         ("latency ladder", "-0.1000", "FAILED"),
     ]
     assert [plot.name for plot in page.plots] == ["latency"]
     assert "-30 % after 60 s" in page.plots[0].alt
     assert "13 trades judged by a price that does not settle" in html(page)
+    assert "3 windows judged by chainlink, 13 windows judged by binance (proxy, not settlement)" in html(page)
 
 
 def test_a_part_without_ends_is_not_drawn() -> None:

@@ -92,4 +92,4 @@ def test_an_order_that_meets_a_dearer_ask_is_killed_and_tried_again() -> None:
 def test_the_configured_rule_in_the_grids_own_units() -> None:
     rule = StrategySettings(min_move_ppm=500, min_time_left_ns=SECOND * 601 // 2, max_price4=6_000)
     assert rule_of(rule) == Rule(500, 300, 6_000, 10_000_000)
-    assert reach_of(rule) == Reach()
+    assert reach_of(rule, planted.dataset_of(planted.make(planted.World(windows=2)))) == Reach()
