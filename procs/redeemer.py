@@ -203,9 +203,12 @@ async def redeemer(process: Process) -> None:
         process.responder.on(ReadRedemptions, redeeming.read)
         process.responder.on(PlanRedemption, redeeming.plan)
         process.spawn(process.subscribe("executor").attend(redeeming.hear), name="bus")
-        process.spawn(redeeming.run(), name="turns")
-        await process.stopping.wait()
+        async with asyncio.TaskGroup() as work:
+            turns = work.create_task(redeeming.run(), name="turns")
+            await process.stopping.wait()
+            turns.cancel()
     finally:
+        # Only once nothing writes any more: a turn that met a closed journal would look like a broken one.
         desk.journal.close()
 
 

@@ -345,8 +345,9 @@ def test_flatten_sells_for_real_money_and_every_cent_is_proven() -> None:
             assert lines[0] == "posture no-new-orders"
             assert [line.partition(":")[0] for line in lines[2:]] == ["w1 up", "w2 up"]
             assert all("selling 19.74 shares at 0.49 or better" in line for line in lines[2:])
+            # The fate of what is under way may be known by now or not: nothing is sold twice in either case.
             again = await flattened(live, "w1")
-            assert "the fate of" in "".join(again)
+            assert all(" shares stay: " in line for line in again[2:])
             for name in ("w1", "w2"):
                 executed, problems = await compare(live, name)
                 assert (executed, problems) == (1, [])

@@ -101,7 +101,8 @@ async def redeemer(made: World) -> AsyncIterator[None]:
         yield
     finally:
         process.terminate()
-        assert (await result(process))[0] == 0
+        code, out, err = await result(process)
+        assert code == 0, out[-4000:] + err[-4000:]
 
 
 @contextmanager
