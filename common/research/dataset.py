@@ -148,7 +148,7 @@ def load(
 
     Windows that overlap ``[start_ns, end_ns)`` and rows within it are kept. Books whose side was not
     recorded cannot be traded and are left out, unless ``unlabelled``. Raises DataUnreadable naming what was
-    looked for.
+    looked for, or the assets that are there when one of ``assets`` is not.
     """
     from common.research import from_normalised, from_tape, imported
 
@@ -159,6 +159,9 @@ def load(
     else:
         forms = "".join(f"\n  {source.LOOKED_FOR}" for source in (imported, from_normalised, from_tape))
         raise DataUnreadable(f"{data} holds no data that can be read; looked for one of:{forms}")
+    if assets is not None:
+        assets = [asset.strip().lower() for asset in assets]
+        _refuse_unknown(assets, whole)
     return select(whole, assets=assets, start_ns=start_ns, end_ns=end_ns, unlabelled=unlabelled)
 
 
@@ -190,6 +193,19 @@ def select(
     if all(frame.height == getattr(whole, table).height for table, frame in kept.items()):
         return whole
     return Dataset(whole.name, digest_of(kept), **kept)
+
+
+def _refuse_unknown(wanted: Iterable[str], whole: Dataset) -> None:
+    there = {
+        str(asset)
+        for table in TABLES
+        for asset in getattr(whole, table)
+        .select((asset_of_window() if table == "history" else pl.col("asset")).alias("asset"))["asset"]
+        .unique()
+    }
+    if unknown := [asset or "(empty)" for asset in wanted if asset not in there]:
+        has = ", ".join(sorted(there)) or "none"
+        raise DataUnreadable(f"{whole.name} has nothing of the asset {', '.join(unknown)}; it has {has}")
 
 
 def digest_of(tables: Mapping[str, pl.DataFrame]) -> str:

@@ -76,10 +76,12 @@ def fetch_windows(
     rate: float = 5.0,
     clock: Clock | None = None,
     on_window: Callable[[int, int], None] = lambda *_: None,
+    on_retry: Callable[[str], None] = lambda _: None,
 ) -> Fetched:
     """Fetch what is not there yet, at most ``rate`` requests a second to each service, and write the data.
 
-    A window without an outcome is asked for again next time. Raises DependencyMissing when a service does not
+    A window without an outcome is asked for again next time. ``on_retry`` is told, in a sentence, what failed
+    and when it is tried again. Raises DependencyMissing when a service does not
     answer after several tries: what was fetched stays.
     """
     slugs = list(windows_in(wanted))
@@ -92,7 +94,7 @@ def fetch_windows(
         _append(out, note)
         on_window(sum(slug in known for slug in slugs), len(slugs))
 
-    services = _Services(gamma_url, clob_url, rate, clock or SystemClock())
+    services = _Services(gamma_url, clob_url, rate, clock or SystemClock(), on_retry)
     try:
         asyncio.run(_fetch_all(services, missing, keep))
     finally:
@@ -122,9 +124,12 @@ def _is_final(note: Note) -> bool:
 class _Services:
     """Both services at a pace, with patience for what passes by itself."""
 
-    def __init__(self, gamma_url: str, clob_url: str, rate: float, clock: Clock) -> None:
+    def __init__(
+        self, gamma_url: str, clob_url: str, rate: float, clock: Clock, on_retry: Callable[[str], None]
+    ) -> None:
         self._sources = {"gamma": HttpSource(gamma_url, clock), "clob": HttpSource(clob_url, clock)}
         self._between_s = 1 / rate
+        self._on_retry = on_retry
         self._next_s = dict.fromkeys(self._sources, 0.0)
 
     async def get(self, service: str, path: str, params: dict[str, str]) -> object:
@@ -139,6 +144,7 @@ class _Services:
                     raise DependencyMissing(
                         f"{error}; {TRIES} tries. What was fetched stays: give the same command again"
                     ) from error
+                self._on_retry(f"{error}; try {attempt + 2} of {TRIES} in {wait_s:g} s")
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, MAX_BACK_OFF_S)
         raise AssertionError

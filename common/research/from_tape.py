@@ -19,7 +19,10 @@ from common.research.eras import terms_at
 from common.research.market_rows import market_table
 from common.store import tape
 
-LOOKED_FOR = "a tape: a directory with segments such as 00000001.tape, or a directory of such directories"
+LOOKED_FOR = (
+    "a tape: a directory with segments such as 00000001.tape, a directory of such directories, "
+    "or the state directory of a bot"
+)
 
 RAW = "raw-"
 """Tapes of this name hold a feed's frames, of which the bus tape has the messages."""
@@ -48,8 +51,8 @@ class SegmentRows(NamedTuple):
 
 
 def is_here(data: str | Path) -> bool:
-    """Whether the directory holds segments, its own or one level below."""
-    return Path(data).is_dir() and bool(tape.tapes(Path(data)))
+    """Whether the directory holds segments, its own or one level below, or is a state directory with some."""
+    return bool(tape.tapes(tape.home(Path(data))))
 
 
 def read(data: str | Path) -> Dataset:
@@ -69,7 +72,7 @@ def read(data: str | Path) -> Dataset:
 
 def segments(directory: Path) -> list[Segment]:
     """Every segment of the bus tapes in a directory, in the order in which they are read."""
-    buses = [one for one in tape.tapes(directory) if not one.name.startswith(RAW)]
+    buses = [one for one in tape.tapes(tape.home(directory)) if not one.name.startswith(RAW)]
     return [Segment(one, number) for one in buses for number in tape.segments(one)]
 
 

@@ -1,33 +1,37 @@
 """Replay: every message of a tape through the live engine, on the tape's own clock.
 
-The engine hears what the strategist would have heard, in the order of the tape, and nothing else. What is not
-on a tape is not invented: the executor's refusals reach the strategist alone, so a wish that was refused then
-stays in flight here. Same tape and same settings give the same decision log, byte for byte.
+The engine hears what the strategist would have heard, in the order of the tape, and nothing else; where the
+strategist began anew it does so too. What is not on a tape is not invented: the executor's refusals reach the
+strategist alone, so a wish that was refused then stays in flight here. Same tape and same settings give the
+same decision log, byte for byte.
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from difflib import SequenceMatcher
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from common.core import engine
-from common.core.decision_state import PublishVerdict, SendOrder, State
+from common.core.decision_state import Event, Incomplete, PublishVerdict, SendOrder, State
 from common.core.moment import Moment
 from common.core.settings import RiskLimits, StrategySettings
 from common.errors import DependencyMissing
-from common.messages import Envelope, Verdict, envelope_id
+from common.messages import Envelope, Heartbeat, Tick, Verdict, envelope_id
+from common.research.agreement import ToldVerdict
 from common.research.decision_log import DecisionLog
-from common.store.tape import Record, Tear, read, tapes
+from common.store.tape import Record, Tear, home, read, tapes
 from common.units import SECOND
 
 STRATEGIST = "strategist"
 CLOCK_SET_BACK_NS = 60 * SECOND
 """A monotonic clock that goes back by more than this is another one."""
-
+TOLD_AGAIN_NS = 3 * SECOND
+"""What a publisher keeps it sends again each second: what was not heard for so long is no state any more."""
+TICKS_KEPT_NS = 30 * 60 * SECOND
+"""An oracle gives the ticks of so long to whoever asks for a snapshot."""
 _envelope_decoder = msgspec.msgpack.Decoder(Envelope)
 
 
@@ -36,13 +40,6 @@ class Heard(NamedTuple):
 
     envelope: Envelope
     moment: Moment
-
-
-class ToldVerdict(NamedTuple):
-    """A verdict with the message that led to it."""
-
-    verdict: Verdict
-    cause: str
 
 
 class Replayed(NamedTuple):
@@ -62,6 +59,8 @@ class Replayed(NamedTuple):
     """The part of ``elapsed_ns`` spent in the engine; the rest is reading, decoding and writing."""
     reboots: int
     """How often the monotonic clock of the tape began again: each time the engine does so too."""
+    restarts: int
+    """How often the strategist was started anew: each time the engine is, with the others' state of then."""
     counts: dict[str, int]
     """The engine's own, where they are more than nothing."""
     live: tuple[ToldVerdict, ...]
@@ -81,26 +80,6 @@ class Replayed(NamedTuple):
         return self.events * 1e9 / max(1, self.step_ns)
 
 
-class Difference(NamedTuple):
-    """Verdicts of one window that only one side has, between two on which both agree."""
-
-    window: str
-    live: tuple[str, ...]
-    replayed: tuple[str, ...]
-
-
-class Agreement(NamedTuple):
-    """How the verdicts of the strategist and of the replay compare."""
-
-    agreed: int
-    """Verdicts with the same decision and the same gates passed, in the same order."""
-    same_cause: int
-    """Of these, made upon the very same message."""
-    live: int
-    replayed: int
-    differences: tuple[Difference, ...]
-
-
 def hears(routes: Iterable[str]) -> frozenset[str]:
     """The processes a strategist listens to that is configured for these oracle routes."""
     return frozenset({*(f"oracle-{route}" for route in routes), "books", "executor"})
@@ -111,7 +90,8 @@ def find_tape(directory: Path) -> Path:
 
     Raises DependencyMissing, saying what to do, where there is no tape.
     """
-    for place in (directory / "tapes" / "bus", directory / "bus", directory):
+    kept = home(directory)
+    for place in (kept / "bus", kept):
         if tapes(place):
             return place
     raise DependencyMissing(
@@ -137,6 +117,44 @@ def heard(
             others(record)
 
 
+class _Published:
+    """What each publisher would have put into a snapshot: what it repeats each second, and its last ticks."""
+
+    def __init__(self) -> None:
+        self._boots: dict[str, str] = {}
+        self._newest: dict[str, dict[str, Heard]] = {}
+        self._ticks: dict[str, deque[Heard]] = {}
+        self._numbers: dict[str, int] = {}
+
+    def hear(self, one: Heard) -> None:
+        """Take one message in; a new start of its publisher has none of the state of the one before."""
+        envelope = one.envelope
+        if self._boots.get(envelope.source) != envelope.boot:
+            self._boots[envelope.source] = envelope.boot
+            self._newest[envelope.source] = {}
+            self._ticks[envelope.source] = deque()
+        self._newest[envelope.source][envelope.topic] = one
+        self._numbers[envelope.source] = envelope.seq
+        if isinstance(envelope.body, Tick):
+            ticks = self._ticks[envelope.source]
+            ticks.append(one)
+            while one.moment.mono_ns - ticks[0].moment.mono_ns > TICKS_KEPT_NS:
+                ticks.popleft()
+
+    def snapshot(self, moment: Moment) -> Iterator[Envelope]:
+        """The state of all that were there at this moment; a heartbeat is no state."""
+        since_ns = moment.mono_ns - TOLD_AGAIN_NS
+        for source, newest in sorted(self._newest.items()):
+            recent = [one.envelope for one in newest.values() if one.moment.mono_ns >= since_ns]
+            if recent:
+                yield from (one.envelope for one in self._ticks[source])
+                yield from (one for one in recent if not isinstance(one.body, Tick | Heartbeat))
+
+    def fronts(self) -> dict[str, int]:
+        """The newest number of each publisher's start so far, by ``source/boot``."""
+        return {f"{source}/{boot}": self._numbers[source] for source, boot in self._boots.items()}
+
+
 def replay(
     directory: Path,
     routes: Iterable[str],
@@ -152,37 +170,68 @@ def replay(
     """
     tape = find_tape(directory)
     tears: list[Tear] = []
-    skipped = 0
+    events = skipped = orders = step_ns = reboots = restarts = newest_ns = 0
     live: list[ToldVerdict] = []
+    again: list[ToldVerdict] = []
+    counts: Counter[str] = Counter()
+    state = State(strategy=strategy, limits=limits)
+    boots: set[str] = set()
+    fronts: dict[str, int] = {}
+    published = _Published()
+    sources = hears(routes)
 
     def not_heard(record: Record) -> None:
         nonlocal skipped
         skipped += 1
-        if record.kind != "raw" and record.source == STRATEGIST and record.topic.startswith("verdict."):
-            live.extend(_told(record))
+        if record.kind == "raw" or record.source != STRATEGIST:
+            return
+        boot = _boot(record)
+        if boot is not None and boot not in boots:
+            if boots:
+                restart(Moment(record.wall_ns, record.mono_ns))
+            boots.add(boot)
+        if record.topic.startswith("verdict."):
+            live.extend(_told(record, fronts))
+
+    def forget() -> None:
+        nonlocal state
+        counts.update(state.counts)
+        state = State(strategy=strategy, limits=limits)
+
+    def restart(moment: Moment) -> None:
+        """Begin as the strategist did: in sync with nobody, then with what all others have published."""
+        nonlocal restarts, fronts
+        restarts += 1
+        fronts = published.fronts()
+        forget()
+        advance(Incomplete(sources), moment, "")
+        for envelope in published.snapshot(moment):
+            advance(envelope, moment, envelope_id(envelope))
+        advance(Incomplete(frozenset()), moment, "")
+
+    def advance(event: Event, moment: Moment, cause: str) -> None:
+        nonlocal orders, step_ns
+        entered = time.perf_counter_ns()
+        effects = list(engine.step(state, event, moment)[1])
+        step_ns += time.perf_counter_ns() - entered
+        for effect in effects:
+            log.add(effect, moment, cause)
+            if isinstance(effect, PublishVerdict):
+                again.append(ToldVerdict(effect.verdict, effect.cause))
+            orders += isinstance(effect, SendOrder)
 
     began = time.perf_counter_ns()
     log = DecisionLog(strategy, limits, sink)
-    state = State(strategy=strategy, limits=limits)
-    again: list[ToldVerdict] = []
-    counts: Counter[str] = Counter()
-    events = orders = step_ns = reboots = newest_ns = 0
-    for envelope, moment in heard(read(tape, tears.append), hears(routes), not_heard):
+    for envelope, moment in heard(read(tape, tears.append), sources, not_heard):
         events += 1
         if moment.mono_ns < newest_ns - CLOCK_SET_BACK_NS:
             # The host was started anew, and the strategist with it: what it knew is gone, ages begin again.
             reboots += 1
-            counts.update(state.counts)
-            state = State(strategy=strategy, limits=limits)
+            forget()
+            published = _Published()
         newest_ns = moment.mono_ns
-        entered = time.perf_counter_ns()
-        effects = list(engine.step(state, envelope, moment)[1])
-        step_ns += time.perf_counter_ns() - entered
-        for effect in effects:
-            log.add(effect, moment, envelope_id(envelope))
-            if isinstance(effect, PublishVerdict):
-                again.append(ToldVerdict(effect.verdict, effect.cause))
-            orders += isinstance(effect, SendOrder)
+        published.hear(Heard(envelope, moment))
+        advance(envelope, moment, envelope_id(envelope))
         if progress is not None and events % 2_000 == 0:
             progress(events)
     return Replayed(
@@ -195,6 +244,7 @@ def replay(
         elapsed_ns=time.perf_counter_ns() - began,
         step_ns=step_ns,
         reboots=reboots,
+        restarts=restarts,
         counts=dict(sorted((counts + Counter(state.counts)).items())),
         live=tuple(live),
         again=tuple(again),
@@ -202,56 +252,31 @@ def replay(
     )
 
 
-def _told(record: Record) -> Iterator[ToldVerdict]:
+class _Origin(msgspec.Struct):
+    boot: str
+
+
+_origin_decoder = msgspec.msgpack.Decoder(_Origin)
+
+
+def _boot(record: Record) -> str | None:
+    """Which start of the strategist said this; None where that cannot be read."""
+    try:
+        return _origin_decoder.decode(record.data).boot
+    except msgspec.DecodeError:
+        return None
+
+
+def _told(record: Record, fronts: Mapping[str, int]) -> Iterator[ToldVerdict]:
     try:
         envelope = _envelope_decoder.decode(record.data)
     except msgspec.DecodeError:
         return
     # A snapshot, or the repetition each second, tells an old verdict again; its first telling counts.
     if isinstance(envelope.body, Verdict):
-        yield ToldVerdict(envelope.body, envelope.cause)
-
-
-def compare(live: Iterable[ToldVerdict], again: Iterable[ToldVerdict]) -> Agreement:
-    """Hold the strategist's verdicts of every window beside the replay's, in their order."""
-    ours, theirs = _by_window(again), _by_window(live)
-    agreed = same_cause = 0
-    differences: list[Difference] = []
-    for window in sorted(ours.keys() | theirs.keys()):
-        published, replayed = theirs.get(window, []), ours.get(window, [])
-        shapes = [_shape(one.verdict) for one in published], [_shape(one.verdict) for one in replayed]
-        for tag, a, b, c, d in SequenceMatcher(None, *shapes, autojunk=False).get_opcodes():
-            if tag == "equal":
-                agreed += b - a
-                same_cause += sum(
-                    one.cause == other.cause for one, other in zip(published[a:b], replayed[c:d], strict=True)
-                )
-            else:
-                differences.append(Difference(window, tuple(shapes[0][a:b]), tuple(shapes[1][c:d])))
-    return Agreement(
-        agreed,
-        same_cause,
-        sum(map(len, theirs.values())),
-        sum(map(len, ours.values())),
-        tuple(differences),
-    )
-
-
-def _by_window(verdicts: Iterable[ToldVerdict]) -> dict[str, list[ToldVerdict]]:
-    found: dict[str, list[ToldVerdict]] = {}
-    numbers: set[tuple[str, int, str]] = set()
-    for one in verdicts:
-        key = (one.verdict.window, one.verdict.number, one.cause)
-        if key not in numbers:
-            numbers.add(key)
-            found.setdefault(one.verdict.window, []).append(one)
-    return found
-
-
-def _shape(verdict: Verdict) -> str:
-    """What a verdict says without its figures, which turn with every microsecond."""
-    failed = ", ".join(gate.name for gate in verdict.gates if not gate.passed)
-    return f"{verdict.decision} ({len(verdict.gates)} gates{f'; failed: {failed}' if failed else ''})"
+        start, _, number = envelope.cause.rpartition("/")
+        before = number.isdigit() and int(number) <= fronts.get(start, 0)
+        yield ToldVerdict(envelope.body, envelope.cause, before)
 
 
 class Speed(NamedTuple):

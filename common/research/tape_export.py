@@ -104,7 +104,7 @@ def _write(segment: Segment, out: Path, place: Path) -> Note:
         for table, frame in (("ticks", rows.ticks), ("books", rows.books))
         for day, asset, part in partitions(table, frame)
     ]
-    tears = [f"{tear.segment}: {tear.reason}, {tear.lost_bytes} bytes lost" for tear in rows.tears]
+    tears = [f"{tear.segment}: {tear.reason} at byte {tear.offset}; {tear.loss}" for tear in rows.tears]
     note = Note(file, size, parts, rows.markets, rows.resolutions, tears, rows.unreadable)
     imported.write_whole(place, msgspec.json.encode(note))
     return note

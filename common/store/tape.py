@@ -41,12 +41,25 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Tear(NamedTuple):
-    """Where a segment stops being readable, and how many of its bytes are lost."""
+    """Where a segment stops being readable, and what is lost."""
 
     segment: str
     offset: int
-    lost_bytes: int
+    """Of the unpacked segment."""
+    lost_bytes: int | None
+    """Bytes from there that are in the file and are no records; None: packed ones, which nobody can count."""
     reason: str
+    cut_off: bool = False
+    """The file ends in the middle: how much followed it does not say."""
+
+    @property
+    def loss(self) -> str:
+        """What is lost, for people."""
+        if self.cut_off:
+            return "cut off; what followed is not there"
+        if self.lost_bytes is None:
+            return "what follows cannot be unpacked"
+        return f"{self.lost_bytes} bytes are lost"
 
 
 class Hole(NamedTuple):
@@ -116,6 +129,12 @@ def tapes(directory: Path) -> list[Path]:
     return [path for path in (directory, *below) if segments(path)]
 
 
+def home(directory: Path) -> Path:
+    """The directory of tapes that is meant: a state directory stands for the tapes in it."""
+    kept = directory / "tapes"
+    return directory if tapes(directory) or not tapes(kept) else kept
+
+
 def verify(directory: Path) -> TapeCheck:
     """Read a whole tape, or a directory of tapes, and count: records, tears, missing numbers.
 
@@ -158,19 +177,20 @@ def _read_segment(directory: Path, number: int) -> Generator[Record, None, Tear 
         try:
             magic = stream.read(len(MAGIC))
             if not magic:
-                return None
+                # A plain one was only just begun; a sealed one was never without a content.
+                return Tear(name, 0, 0, "an empty file", True) if name.endswith(SEALED_SUFFIX) else None
             if magic != MAGIC:
                 return _tear(name, 0, magic, stream, "not a tape of this version")
             offset = len(MAGIC)
             while head := stream.read(FRAME.size):
                 if len(head) < FRAME.size:
-                    return _tear(name, offset, head, stream, "cut in a frame's head")
+                    return Tear(name, offset, len(head), "cut in a frame's head", True)
                 length, crc = FRAME.unpack(head)
                 if length > MAX_RECORD_BYTES:
                     return _tear(name, offset, head, stream, f"a record of {length} bytes")
                 payload = stream.read(length)
                 if len(payload) < length:
-                    return _tear(name, offset, head + payload, stream, "cut in a record")
+                    return Tear(name, offset, len(head + payload), "cut in a record", True)
                 if zlib.crc32(payload) != crc:
                     return _tear(name, offset, head + payload, stream, "checksum differs")
                 try:
@@ -179,8 +199,10 @@ def _read_segment(directory: Path, number: int) -> Generator[Record, None, Tear 
                     return _tear(name, offset, head + payload, stream, f"not a record: {error}")
                 offset += FRAME.size + length
                 yield record
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            return Tear(name, offset, 0, f"compressed data damaged: {error}")
+        except EOFError:
+            return Tear(name, offset, None, "compressed data end in the middle", True)
+        except (gzip.BadGzipFile, zlib.error) as error:
+            return Tear(name, offset, None, f"compressed data damaged: {error}")
     return None
 
 

@@ -109,7 +109,15 @@ def fetch(
         raise click.BadParameter("--rate must be between 0 and 50")
     venue = load_config().venue
     with advance("fetching windows") as on_window:
-        done = fetch_windows(wanted, out, venue.gamma_url, venue.clob_url, rate=rate, on_window=on_window)
+        done = fetch_windows(
+            wanted,
+            out,
+            venue.gamma_url,
+            venue.clob_url,
+            rate=rate,
+            on_window=on_window,
+            on_retry=progress,
+        )
     if as_json:
         print_json(
             "data-fetch",

@@ -10,6 +10,10 @@ from common.runtime.config import load_config
 from procs.cli.show import add_row, console, print_json, progress, table
 
 SHOWN_DIFFERENCES = 20
+NEVER_IN_SYNC = "nothing can be compared: in every verdict the strategist said that messages were missing"
+OTHER_CONFIG = (
+    "the verdicts do not agree; the configuration may differ from the one of that run: try its --config"
+)
 
 
 @click.command()
@@ -24,9 +28,14 @@ def replay(
 ) -> int:
     """Run the messages of TAPE through the decision engine, on the tape's own clock.
 
-    The same tape and configuration give the same decision log, byte for byte. With --check it exits 1 when
-    fewer than nine in ten of the published verdicts come out again.
+    TAPE is a directory of segments, one of such directories, or a state directory. The same tape and
+    configuration give the same decision log, byte for byte.
+
+    With --check it exits 1 when fewer than nine in ten of the published verdicts come out again; those that
+    say themselves that messages were missing, or were made while a new start took its snapshots in, are
+    counted and not compared. It also exits 1 when a segment is torn.
     """
+    from common.research import agreement as agreements
     from common.research import replay as replays
 
     config = load_config(config_file)
@@ -45,9 +54,13 @@ def replay(
         raise DependencyMissing(
             f"cannot write {out}: {error.strerror}; name another file with --out"
         ) from None
-    agreement = replays.compare(done.live, done.again) if check else None
+    agreement = agreements.compare(done.live, done.again) if check else None
     timed = replays.measure(tape, routes, strategy, limits) if speed else None
-    failed = agreement is not None and 10 * agreement.agreed < 9 * agreement.live
+    failed = bool(done.tears) or (agreement is not None and not agreement.good)
+    if agreement is not None and agreement.live and agreement.live == agreement.not_compared:
+        click.echo(NEVER_IN_SYNC, err=True)
+    elif agreement is not None and not agreement.good and config_file is None:
+        click.echo(OTHER_CONFIG, err=True)
     if as_json:
         print_json(
             "replay",
@@ -59,6 +72,7 @@ def replay(
             orders=done.orders,
             counts=done.counts,
             tears=[tear._asdict() for tear in done.tears],
+            restarts=done.restarts,
             elapsed_s=done.elapsed_ns / 1e9,
             events_per_s=round(done.events_per_s),
             engine_events_per_s=round(done.engine_events_per_s),
@@ -80,6 +94,8 @@ def replay(
         ("messages a second, all in", f"{done.events_per_s:,.0f}"),
         ("in the engine", f"{done.engine_events_per_s:,.0f}"),
     ]
+    if done.restarts:
+        rows.append(("the strategist began anew", f"{done.restarts} time{'s' * (done.restarts > 1)}"))
     if timed is not None:
         rows += [
             ("read alone, messages a second", f"{timed.read_per_s:,.0f}"),
@@ -91,12 +107,13 @@ def replay(
             ("verdicts published then", agreement.live),
             ("the same again", agreement.agreed),
             ("upon the same message", agreement.same_cause),
+            ("not compared: messages were missing, or snapshots taken in", agreement.not_compared),
         ]
     for row in rows:
         add_row(shown, row)
     console().print(shown)
     for tear in done.tears:
-        progress(f"{tear.segment}: {tear.reason} at byte {tear.offset}; {tear.lost_bytes} bytes are lost")
+        click.echo(f"{tear.segment}: {tear.reason} at byte {tear.offset}; {tear.loss}", err=True)
     if agreement is not None:
         for one in agreement.differences[:SHOWN_DIFFERENCES]:
             click.echo(f"{one.window}: published {list(one.live)}, replayed {list(one.replayed)}")

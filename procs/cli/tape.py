@@ -21,7 +21,8 @@ _TAPE = click.argument("tape", required=False, type=click.Path(path_type=Path, f
 def tape() -> None:
     """List tapes, report their gaps, write them as Parquet.
 
-    TAPE is a directory of segments or of such directories; without it, the tapes of the configuration.
+    TAPE is a directory of segments, one of such directories, or a state directory; without it, the tapes of
+    the configuration.
     """
 
 
@@ -98,7 +99,7 @@ def _print_report(found: "TapeReport", silence_s: float) -> None:
     for hole in found.holes:
         add_row(gaps, ["hole", f"{hole.source} after number {hole.after_seq}", f"{hole.missing} messages"])
     for tear in found.tears:
-        add_row(gaps, ["tear", f"{tear.segment}: {tear.reason}", f"{tear.lost_bytes} bytes"])
+        add_row(gaps, ["tear", f"{tear.segment}: {tear.reason} at byte {tear.offset}", tear.loss])
     for source, count in found.restarts.items():
         add_row(gaps, ["restart", source, f"{count} times"])
     if gaps.row_count:
@@ -151,7 +152,7 @@ def export(tape: Path | None, out: Path, resume: bool, as_json: bool) -> int:
 
 def _place(named: Path | None) -> Path:
     """The tape that was named, or where the configuration keeps them; raises DependencyMissing."""
-    from common.store.tape import tapes
+    from common.store.tape import home, tapes
 
     place = named
     if place is None:
@@ -160,6 +161,7 @@ def _place(named: Path | None) -> Path:
 
         config = load_config()
         place = make_paths(config.paths.state_dir, config.paths.run_dir).tape_dir
+    place = home(place)
     if not tapes(place):
         raise DependencyMissing(f"{place} holds no tape; laggard record makes one, or name its directory")
     return place

@@ -74,6 +74,9 @@ def _refused(refused: "Refused | None") -> dict[str, object] | None:
 
 
 def _print(out: Console, directory: Path, found: "Ledger") -> None:
+    if not found.windows:
+        out.print(Text(f"{directory}: no window is on this tape, so there is nothing to account for"))
+        return
     traded = sum(one.traded for one in found.windows)
     out.print(
         Text(f"{directory}: {len(found.windows)} windows, {traded} traded, ", "bold"),
@@ -82,7 +85,7 @@ def _print(out: Console, directory: Path, found: "Ledger") -> None:
             "bold" if not found.without_verdict else "bold red",
         ),
     )
-    if found.windows and len(found.without_verdict) == len(found.windows):
+    if len(found.without_verdict) == len(found.windows):
         out.print(Text("no strategist is on this tape; laggard backtest judges what it holds"))
         return
     for window in found.without_verdict:
@@ -111,6 +114,9 @@ def _print(out: Console, directory: Path, found: "Ledger") -> None:
             ],
         )
     out.print(shown)
+    if not found.gates:
+        out.print(Text("no window was refused by a gate"))
+        return
     out.print()
     made = table(
         "gate", ">windows", ">alone", ">last", ">weighed", ">won %", "95 %", ">net $", ">return %", "95 %"

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 
 from common.research import dataset as datasets
+from common.research import imported
 from common.research.dataset import Dataset
 from common.research.pricing import FLATTERED
 from common.units import SECOND
 from procs.cli.backtest import conclusion
 from procs.cli.main import laggard, run
 from recorded_windows import OPENS_S, books, flat, jump, made, market, ticks, window
+
+LOAD = datasets.load
 
 
 @pytest.fixture
@@ -107,3 +110,20 @@ def test_few_trades_are_never_called_an_edge(data: Dataset) -> None:
     lucky = [one._replace(start_ns=one.start_ns + i * SECOND) for i in range(5) for one in winners]
     assert "too few" in conclusion(summarise(lucky, resamples=200), "")
     assert "an edge" in conclusion(summarise(lucky * 2, resamples=200), "")
+
+
+@pytest.mark.parametrize("assets", ["foo", "btc,foo", "btc,"])
+def test_an_asset_that_is_not_there_is_an_error_and_not_an_empty_answer(
+    data: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    assets: str,
+) -> None:
+    imported.write(data, tmp_path / "data", source="made by hand", licence="none")
+    monkeypatch.setattr(datasets, "load", LOAD)
+    assert run(laggard, ["backtest", str(tmp_path / "data"), "--assets", assets]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "it has btc, eth" in said.err
+    assert run(laggard, ["backtest", str(tmp_path / "data"), "--assets", "BTC, eth"]) == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from common.research import fetch as fetching
 from common.research.dataset import load
 from common.sim.script import Listed, Resolved
 from procs.cli import data as data_command
@@ -102,6 +103,21 @@ async def test_fetch_asks_the_configured_venue(tmp_path: Path, monkeypatch: pyte
     found = load(tmp_path / "out")
     assert found.markets["outcome"].to_list() == ["up"]
     assert found.history["price4"].to_list() == [5_000]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+async def test_fetch_tells_each_retry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quiet: bool
+) -> None:
+    monkeypatch.setenv("LAGGARD_CONFIG", "/dev/null")
+    monkeypatch.setattr(fetching, "BACK_OFF_S", 0.001)
+    # Nobody listens there, as without a network.
+    monkeypatch.setenv("LAGGARD_VENUE__GAMMA_URL", "http://127.0.0.1:9")
+    asked = ["data", "fetch", str(tmp_path / "out"), "--from", "2027-01-15T08:00", "--to", "2027-01-15T08:15"]
+    assert await asyncio.to_thread(run, laggard, [*["-q"] * quiet, *asked, "--rate", "50"]) == 69
+    said = capsys.readouterr().err
+    assert said.count(f"of {fetching.TRIES} in ") == (0 if quiet else fetching.TRIES - 1)
+    assert "give the same command again" in said
 
 
 @pytest.mark.parametrize(

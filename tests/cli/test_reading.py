@@ -26,7 +26,9 @@ from common.messages import (
     WhyReport,
 )
 from common.runtime.clock import SystemClock
+from common.runtime.lock import hold_role
 from common.runtime.responder import Responder
+from procs.cli import watch
 from procs.cli.main import laggard, run
 
 WINDOW = "btc-updown-15m-1800000000"
@@ -192,9 +194,27 @@ def test_nobody_answers(command: str, run_dir: Path, capsys: pytest.CaptureFixtu
     assert "laggard up" in captured.err
 
 
-def test_watch_without_anybody_ends_with_one_object(
-    run_dir: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("line", [["watch"], ["watch", "--json"], ["watch", "--seconds", "600"]])
+def test_watch_ends_at_once_when_nothing_runs(
+    run_dir: Path, line: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(laggard, ["watch", "--json", "--seconds", "1"]) == 0
+    assert run(laggard, line) == 4
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "nothing runs here" in captured.err
+
+
+def test_watch_says_what_it_does_not_hear(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(watch, "PLAIN_EVERY_S", 0.2)
+    with hold_role(run_dir, "recorder"):
+        assert run(laggard, ["watch", "--seconds", "1"]) == 0
+    assert "not heard: oracle-chainlink, " in capsys.readouterr().out
+
+
+def test_watch_without_a_word_ends_with_one_object(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with hold_role(run_dir, "recorder"):
+        assert run(laggard, ["watch", "--json", "--seconds", "1"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["schema"], shown["windows"], shown["account"]) == (1, [], None)

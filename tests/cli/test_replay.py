@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common.store.tape_writer import seal
 from procs.cli.main import laggard, run
 from taped_conversation import LATER, WINDOW, records, write_tape
 
@@ -44,6 +45,50 @@ def test_another_configuration_decides_otherwise(
     assert "verdicts published then" in said
     assert "published [" in said
     assert WINDOW in said
+
+
+def test_verdicts_that_do_not_agree_may_be_of_another_configuration(
+    tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(laggard, ["replay", str(tape), "--check"]) == 0
+    assert "--config" not in capsys.readouterr().err
+    monkeypatch.setenv("LAGGARD_STRATEGY__MAX_PRICE", "0.30")
+    assert run(laggard, ["replay", str(tape), "--check"]) == 1
+    assert "the configuration may differ from the one of that run" in capsys.readouterr().err
+
+
+def test_a_torn_tape_is_replayed_to_its_tear_and_fails(
+    tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tape / "00000001.tape"
+    sealed = seal(path)
+    sealed.write_bytes(sealed.read_bytes()[: sealed.stat().st_size // 4])
+    out = tmp_path / "decisions.jsonl"
+    assert run(laggard, ["-q", "replay", str(tmp_path), "--out", str(out)]) == 1
+    said = capsys.readouterr()
+    assert "cut off; what followed is not there" in said.err
+    assert "messages heard" in said.out
+    assert run(laggard, ["replay", str(tape), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["events"] > 0
+    assert told["tears"][0]["lost_bytes"] is None
+
+
+def test_a_strategist_that_was_started_anew_is_told(
+    tmp_path: Path, tape: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reborn = write_tape(tmp_path / "other", records(reborn_at=415))
+    assert run(laggard, ["replay", str(reborn), "--check"]) == 0
+    assert "the strategist began anew" in capsys.readouterr().out
+
+
+def test_a_tape_without_a_window_is_one_sentence(
+    tmp_path: Path, tape: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = write_tape(tmp_path / "other", [one for one in records() if one.source == "oracle-rtds"])
+    assert run(laggard, ["why", "--summary", str(silent)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "no window is on this tape" in line
 
 
 def test_a_tape_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

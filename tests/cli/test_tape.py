@@ -9,7 +9,7 @@ import pytest
 from common.messages import SCHEMA, Alert, Envelope, Tick
 from common.research.dataset import load
 from common.store.tape import Record
-from common.store.tape_writer import TapeWriter
+from common.store.tape_writer import TapeWriter, seal
 from common.units import SECOND
 from procs.cli.main import laggard, run
 
@@ -118,6 +118,29 @@ def test_a_torn_tape_is_exported_to_its_tear_and_said_so(
     assert run(laggard, ["tape", "export", str(torn(tapes)), "--parquet", str(out)]) == 1
     assert "torn" in capsys.readouterr().err
     assert load(out).ticks.height == 5
+
+
+def test_a_cut_sealed_segment_does_not_lose_nothing(tapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sealed = seal(tapes / "bus" / "00000001.tape")
+    sealed.write_bytes(sealed.read_bytes()[:150])
+    assert run(laggard, ["tape", "verify", str(tapes)]) == 1
+    assert "cut off; what followed is not there" in capsys.readouterr().out
+    assert run(laggard, ["tape", "export", str(tapes), "--parquet", str(tapes.parent / "out")]) == 1
+    assert "cut off; what followed is not there" in capsys.readouterr().err
+
+
+def test_a_state_directory_stands_for_its_tapes_everywhere(
+    tapes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, out = tapes.parent, tapes.parent / "out"
+    assert run(laggard, ["tape", "ls", str(state), "--json"]) == 0
+    assert [one["name"] for one in told(capsys)["tapes"]] == ["bus"]  # type: ignore[attr-defined]
+    assert run(laggard, ["tape", "verify", str(state), "--json"]) == 0
+    assert told(capsys)["records"] == 7
+    assert run(laggard, ["tape", "export", str(state), "--parquet", str(out), "--json"]) == 0
+    exported = told(capsys)
+    assert run(laggard, ["data", "ls", str(state), "--json"]) == 0
+    assert told(capsys)["digest"] == exported["digest"] == load(tapes).digest
 
 
 def test_no_tape_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

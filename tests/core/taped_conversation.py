@@ -6,16 +6,18 @@ from pathlib import Path
 import msgspec
 
 from common.core import engine
-from common.core.decision_state import PublishVerdict, State
+from common.core.decision_state import Event, Incomplete, PublishVerdict, State
 from common.core.moment import Moment
 from common.core.settings import RiskLimits, StrategySettings
 from common.messages import (
     SCHEMA,
+    AccountState,
     BookState,
     Envelope,
     Heartbeat,
     MarketState,
     Outcome,
+    PostureState,
     Published,
     Tick,
     envelope_id,
@@ -81,24 +83,52 @@ def _book(window: MarketState, outcome: Outcome, ask4: int, second: int) -> Book
     )
 
 
-def records(seconds: Iterable[int] = TAPED_SECONDS) -> Iterator[Record]:
-    """Everything on the bus, the strategist's own verdicts among it."""
+def records(seconds: Iterable[int] = TAPED_SECONDS, reborn_at: int | None = None) -> Iterator[Record]:
+    """Everything on the bus, the strategist's own verdicts among it.
+
+    In the second ``reborn_at`` the strategist is started anew and hears the snapshots of all others.
+    """
     numbers: dict[str, int] = {}
+    boot = "b"
     state = State(strategy=settings(), limits=RiskLimits())
+    kept: dict[str, Envelope] = {}
+    ticks: list[Envelope] = []
+
+    def judged(event: Event, moment: Moment) -> Iterator[Record]:
+        cause = envelope_id(event) if isinstance(event, Envelope) else ""
+        for effect in list(engine.step(state, event, moment)[1]):
+            if isinstance(effect, PublishVerdict):
+                told = effect.verdict
+                topic = f"verdict.{told.window}"
+                yield _record(_envelope(numbers, "strategist", topic, told, moment, cause, boot), moment)
+
     for second in seconds:
-        for place, (source, body) in enumerate(said_on(second)):
-            moment = Moment(
-                (START_S + second) * SECOND + place * 1_000, (10_000 + second) * SECOND + place * 1_000
-            )
+        spoken = list(said_on(second))
+        if reborn_at == second + 1:
+            # State is sent again each second; here it matters once.
+            spoken += [("executor", posture()), ("executor", account())]
+        if second == reborn_at:
+            moment = _moment(second, -1)
+            boot, state = "c", State(strategy=settings(), limits=RiskLimits())
+            born = Heartbeat(role="strategist", pid=2, state="ready", detail="", ages_ms={}, counters={})
+            yield _record(_envelope(numbers, "strategist", _topic(born), born, moment, "", boot), moment)
+            everyone = frozenset({"oracle-rtds", "books", "executor"})
+            events: list[Event] = [Incomplete(everyone), *kept.values(), *ticks, Incomplete(frozenset())]
+            for event in events:
+                yield from judged(event, moment)
+        for place, (source, body) in enumerate(spoken):
+            moment = _moment(second, place)
             envelope = _envelope(numbers, source, _topic(body), body, moment, "")
+            if isinstance(body, Tick):
+                ticks.append(envelope)
+            elif not isinstance(body, Heartbeat):
+                kept[envelope.topic] = envelope
             yield _record(envelope, moment)
-            for effect in list(engine.step(state, envelope, moment)[1]):
-                if isinstance(effect, PublishVerdict):
-                    told = effect.verdict
-                    topic = f"verdict.{told.window}"
-                    yield _record(
-                        _envelope(numbers, "strategist", topic, told, moment, envelope_id(envelope)), moment
-                    )
+            yield from judged(envelope, moment)
+
+
+def _moment(second: int, place: int) -> Moment:
+    return Moment((START_S + second) * SECOND + place * 1_000, (10_000 + second) * SECOND + place * 1_000)
 
 
 def write_tape(directory: Path, kept: Iterable[Record] | None = None) -> Path:
@@ -116,17 +146,25 @@ def _topic(body: Published) -> str:
         return f"tick.{body.asset}.{body.kind}.{body.route}"
     if isinstance(body, BookState):
         return f"book.{body.token}"
+    if isinstance(body, AccountState | PostureState):
+        return f"{'account' if isinstance(body, AccountState) else 'posture'}.executor"
     return f"market.{body.window}" if isinstance(body, MarketState) else "other"
 
 
 def _envelope(
-    numbers: dict[str, int], source: str, topic: str, body: Published, moment: Moment, cause: str
+    numbers: dict[str, int],
+    source: str,
+    topic: str,
+    body: Published,
+    moment: Moment,
+    cause: str,
+    boot: str = "b",
 ) -> Envelope:
     numbers[source] = numbers.get(source, 0) + 1
     return Envelope(
         schema=SCHEMA,
         source=source,
-        boot="b",
+        boot=boot,
         seq=numbers[source],
         topic=topic,
         ts_event_ns=0,

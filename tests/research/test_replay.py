@@ -13,8 +13,9 @@ import pytest
 from common.core.settings import RiskLimits
 from common.errors import DependencyMissing
 from common.messages import Envelope, Gate, Verdict
+from common.research.agreement import SYNC_GATE, ToldVerdict, compare
 from common.research.decision_log import settings_digest
-from common.research.replay import ToldVerdict, compare, measure, replay
+from common.research.replay import measure, replay
 from common.store.tape import Record
 from common.units import SECOND
 from taped_conversation import LATER, TAPED_SECONDS, WINDOW, records, settings, write_tape
@@ -149,15 +150,84 @@ def test_a_host_that_was_started_anew_begins_with_an_engine_that_knows_nothing(
     assert done.counts["windows_seen"] == once.counts["windows_seen"] == 2
 
 
+REBORN_AT = 415
+"""Fifteen seconds after the first life entered its window: the second knows nothing of that wish."""
+
+
+def test_a_strategist_that_was_started_anew_is_followed_with_the_state_the_others_published(
+    tmp_path: Path,
+) -> None:
+    done = replay(write_tape(tmp_path, records(reborn_at=REBORN_AT)), ROUTES, settings(), RiskLimits())
+    agreement = compare(done.live, done.again)
+    assert (done.restarts, done.reboots) == (1, 0)
+    assert agreement.live > 10
+    assert agreement.agreed + agreement.not_compared == agreement.live
+    assert agreement.good
+    assert agreement.differences == ()
+    # What the second life said upon what had been said before it is known as such, and nothing else is.
+    upon_snapshots = [one for one in done.live if one.upon_snapshot]
+    assert upon_snapshots
+    assert len(upon_snapshots) < agreement.live // 2
+    # Nobody told the second life of the first one's wish, so it wished again, and did so from a snapshot.
+    assert done.orders == 2
+
+
+def test_what_a_publisher_had_stopped_saying_is_no_state_of_a_new_start(tmp_path: Path) -> None:
+    """The executor fell silent long before: nobody would have told the new strategist of its account."""
+    silent = [
+        one for one in records(reborn_at=REBORN_AT)
+        if one.source != "executor" or one.mono_ns < (10_000 + REBORN_AT - 5) * SECOND
+    ]  # fmt: skip
+    done = replay(write_tape(tmp_path, silent), ROUTES, settings(), RiskLimits())
+    assert (done.restarts, done.orders) == (1, 1)
+
+
+def test_what_was_said_while_messages_were_missing_is_counted_and_not_compared() -> None:
+    def said(number: int, *failed: str) -> ToldVerdict:
+        return verdict(number, *failed, gates=("input complete", "move", "ask"))
+
+    live = [said(1, "move"), said(2, "input complete", "move"), said(3, "move"), said(4, "ask")]
+    agreement = compare(live, [said(1, "move"), said(2, "ask")])
+    assert (agreement.agreed, agreement.live, agreement.not_compared) == (2, 4, 2)
+    assert agreement.good
+    # Said again without a gap before it, or another thing after one: these are held against the replay.
+    assert compare([said(1, "move"), said(2, "move")], [said(1, "move")]).not_compared == 0
+    other = compare([said(1, "move"), said(2, "input complete"), said(3, "ask")], [said(1, "move")])
+    assert (other.not_compared, other.good) == (1, False)
+
+
+def test_a_new_start_that_says_the_same_again_is_the_same_verdict() -> None:
+    live = [verdict(7, "move"), verdict(1, "move")._replace(cause="d/1")]
+    assert compare(live, [verdict(7, "move")]).not_compared == 1
+
+
+def test_what_was_said_in_the_middle_of_snapshots_is_counted_and_not_compared() -> None:
+    halfway = verdict(2, "ask")._replace(upon_snapshot=True)
+    agreement = compare([verdict(1, "move"), halfway], [verdict(1, "move")])
+    assert (agreement.agreed, agreement.not_compared, agreement.differences) == (1, 1, ())
+
+
+def test_a_strategist_that_was_never_in_sync_shows_nothing() -> None:
+    live = [verdict(n, SYNC_GATE, gates=(SYNC_GATE, "move")) for n in range(1, 4)]
+    assert not compare(live, [verdict(1, "move")]).good
+
+
+def test_the_gate_of_missing_messages_is_one_of_the_engine(tape: Path) -> None:
+    first = replay(tape, ROUTES, settings(), RiskLimits()).live[0].verdict
+    assert SYNC_GATE in {gate.name for gate in first.gates}
+
+
 def test_no_tape_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DependencyMissing, match="laggard record"):
         replay(tmp_path, ROUTES, settings(), RiskLimits())
 
 
-def verdict(number: int, *failed: str, window: str = LATER) -> ToldVerdict:
-    gates = tuple(Gate(name, "", "", name not in failed) for name in ("move", "ask"))
+def verdict(
+    number: int, *failed: str, window: str = LATER, gates: tuple[str, ...] = ("move", "ask")
+) -> ToldVerdict:
+    judged = tuple(Gate(name, "", "", name not in failed) for name in gates)
     return ToldVerdict(
-        Verdict(window=window, asset="btc", decision="no_trade", gates=gates, number=number), f"c/{number}"
+        Verdict(window=window, asset="btc", decision="no_trade", gates=judged, number=number), f"c/{number}"
     )
 
 

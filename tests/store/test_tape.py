@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from common.errors import DependencyMissing
 from common.messages import SCHEMA, Alert, Envelope
-from common.store.tape import FRAME, MAGIC, Record, Tear, read, segments, verify
+from common.store.tape import FRAME, MAGIC, Record, Tear, home, read, segments, verify
 from common.store.tape_writer import TapeWriter, leftovers, seal
 
 
@@ -102,7 +102,7 @@ def test_a_torn_tail_costs_only_the_torn_record(
     assert list(read(directory, tears.append)) == [*written[:whole], record(99)]
     assert bool(tears) == (cut != 0 and cut not in ends)
     if tears:
-        assert tears[0].offset + tears[0].lost_bytes == cut
+        assert tears[0].offset + (tears[0].lost_bytes or 0) == cut
 
 
 def test_a_flipped_bit_stops_the_segment_there(tmp_path: Path) -> None:
@@ -113,6 +113,7 @@ def test_a_flipped_bit_stops_the_segment_there(tmp_path: Path) -> None:
     tears: list[Tear] = []
     assert list(read(tmp_path, tears.append)) == [record(1), record(2)]
     assert tears[0].reason == "checksum differs"
+    assert tears[0].loss == f"{tears[0].lost_bytes} bytes are lost"
 
 
 def test_an_absurd_length_is_a_tear_not_an_allocation(tmp_path: Path) -> None:
@@ -130,7 +131,40 @@ def test_a_cut_sealed_segment_is_a_tear(tmp_path: Path) -> None:
     write(tmp_path, record(99))
     check = verify(tmp_path)
     assert 0 < check.records < 21
-    assert len(check.tears) == 1
+    (tear,) = check.tears
+    assert (tear.lost_bytes, tear.cut_off) == (None, True)
+    assert tear.loss == "cut off; what followed is not there"
+
+
+def test_a_cut_plain_segment_does_not_pretend_to_know_what_followed(tmp_path: Path) -> None:
+    (path,) = write(tmp_path, *(record(n, bytes(2_000)) for n in range(20)))
+    path.write_bytes(path.read_bytes()[:5_000])
+    (tear,) = verify(tmp_path).tears
+    assert tear.loss == "cut off; what followed is not there"
+
+
+def test_a_sealed_segment_cut_to_nothing_is_a_tear(tmp_path: Path) -> None:
+    (path,) = write(tmp_path, record(1))
+    seal(path).write_bytes(b"")
+    (tear,) = verify(tmp_path).tears
+    assert tear.cut_off
+
+
+def test_damage_within_packed_data_is_not_told_as_no_loss(tmp_path: Path) -> None:
+    (path,) = write(tmp_path, *(record(n, os.urandom(2_000)) for n in range(20)))
+    sealed = seal(path)
+    content = bytearray(sealed.read_bytes())
+    content[-8] ^= 1  # the checksum of all that was packed
+    sealed.write_bytes(content)
+    (tear,) = verify(tmp_path).tears
+    assert tear.loss == "what follows cannot be unpacked"
+
+
+def test_a_state_directory_stands_for_its_tapes(tmp_path: Path) -> None:
+    write(tmp_path / "tapes" / "bus", record(1))
+    assert home(tmp_path) == home(tmp_path / "tapes") == tmp_path / "tapes"
+    assert home(tmp_path / "tapes" / "bus") == tmp_path / "tapes" / "bus"
+    assert home(tmp_path / "none") == tmp_path / "none"
 
 
 def test_a_file_of_another_kind_is_a_tear(tmp_path: Path) -> None:
