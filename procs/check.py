@@ -23,7 +23,7 @@ from common.feeds.http import HttpSource
 from common.feeds.market.clob_market import BookSnapshot, first_subscription, parse_frame
 from common.feeds.market.discovery import Discovery
 from common.messages import CheckResult, ChecksReport, MarketState
-from common.research.verdict import evidence_check
+from common.research.falsification.verdict import evidence_check
 from common.runtime.clock import SystemClock
 from common.runtime.config import Config, load_config
 from common.runtime.credentials import read_credentials

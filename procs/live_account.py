@@ -40,7 +40,7 @@ from common.messages import (
     Submit,
     WalletReport,
 )
-from common.research.verdict import evidence_check
+from common.research.falsification.verdict import evidence_check
 from common.runtime.config import Config
 from common.runtime.credentials import Secret, read_credentials
 from common.runtime.paths import Paths

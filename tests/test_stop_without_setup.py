@@ -1,4 +1,4 @@
-"""Stopping the bot needs no set-up that succeeds: an installed command runs when nothing can be downloaded."""
+"""Stopping the bot needs no set-up that succeeds: what is installed runs when nothing can be downloaded."""
 
 import shutil
 import subprocess

@@ -13,6 +13,7 @@ from common.chat import answers
 from common.chat.acting import Means, act, read_basis, stricter
 from common.chat.line import Line
 from common.chat.questions import expired, question, settled
+from common.chat.watching import SIMULATED
 from common.core.remote.authority import Arrival, Authority, judge
 from common.core.remote.commands import Asked, Misread, read
 from common.core.remote.confirmation import (
@@ -37,6 +38,8 @@ MAX_READING = 16
 _REMEMBERED = 10_000
 READ_LIMIT_S = 20.0
 REDUCES, READS, ADDS = range(3)
+PROGRAMS = tuple(role for role in ROLES if role != SIMULATED)
+"""What may be named in a chat: the simulated venue belongs to a demo."""
 Pictures = Callable[[int], Awaitable[Iterable[Letter]]]
 """What ``/chart`` sends to a chat."""
 
@@ -128,7 +131,7 @@ class Conversation:
             held = self.log.find(pressed[1]) if pressed is not None else None
             asked = held.asked if held is not None else None
         else:
-            asked = read(arrival.text, self.bot_name, ROLES)
+            asked = read(arrival.text, self.bot_name, PROGRAMS)
         if not isinstance(asked, Asked):
             return READS
         return REDUCES if asked.risk == "reduces" else READS if asked.risk == "reads" else ADDS
@@ -161,7 +164,7 @@ class Conversation:
             self.process.log.error("commands_not_written", problem=str(error))
 
     async def _message(self, arrival: Arrival, late: bool) -> str:
-        understood = read(arrival.text, self.bot_name, ROLES)
+        understood = read(arrival.text, self.bot_name, PROGRAMS)
         if isinstance(understood, Misread):
             if understood.answer:
                 self._answer(arrival.chat_id, understood.answer)
@@ -213,6 +216,8 @@ class Conversation:
 
     def _refusal(self, arrival: Arrival, asked: Asked, late: bool) -> str:
         """Why what adds risk is not even asked about; empty when it may be."""
+        if asked.name == "redeem" and self.process.config.mode == "paper":
+            return f"{asked}: there is nothing to redeem on paper; what is won is in the cash already."
         if late:
             age_s = int(self.process.clock.wall_ns() / SECOND - arrival.sent_s)
             return (

@@ -157,10 +157,13 @@ class Telling:
             card = self._cards.windows.get(window)
             if card is None:
                 continue
+            key = card_rules.key_of(window)
+            if window not in self._shown and not card.fills:
+                written = (self._outbox.newest_text(chat, key) for chat in self._chats)
+                card.told = card_rules.trade_lines_of(next((text for text in written if text), ""))
             text = card_rules.text_of(card)
             if self._shown.get(window) == text:
                 continue
-            key = card_rules.key_of(window)
             old = self._is_old(window)
             chats = [chat for chat in self._chats if not old or self._outbox.is_shown(chat, key)]
             if self._put("trade", text, key=key, chats=chats):

@@ -12,6 +12,8 @@ from common.runtime.supervisor import ProcessRow
 from common.units import E18, SECOND, price4_text, price18_text
 
 NO_STRATEGIST = "The strategist does not answer; /procs says what runs."
+SIMULATED = "venue"
+"""The simulated venue's program."""
 _SHOWN_WINDOWS = 8
 _GONE_NS = 60 * SECOND
 _HEADINGS: tuple[tuple[Risk, str], ...] = (
@@ -115,9 +117,11 @@ def procs_text(rows: Sequence[ProcessRow], reports: Mapping[str, StatusReport | 
     """Every program as supervisord and as it sees itself."""
     lines = []
     for row in rows:
+        if row.name == SIMULATED and row.state in ("STOPPED", "EXITED"):
+            continue  # only where it was started is it one of ours
         report = reports.get(row.name)
         own = f"{report.state} {report.detail}".strip() if report is not None else "does not answer"
-        said = own if row.state in ("RUNNING", "STARTING") and row.name != "venue" else row.detail
+        said = own if row.state in ("RUNNING", "STARTING") and row.name != SIMULATED else row.detail
         lines.append(f"{row.name}: {row.state.lower()}, {said}")
     return fit("\n".join(lines))
 

@@ -1,5 +1,6 @@
 """Access to the running supervisord over its unix socket."""
 
+import datetime
 import http.client
 import socket
 from dataclasses import dataclass
@@ -34,9 +35,17 @@ def process_table(proxy: ServerProxy) -> list[ProcessRow]:
     """Every program in supervisord's order."""
     rows: Any = proxy.supervisor.getAllProcessInfo()
     return [
-        ProcessRow(row["name"], row["group"], row["statename"], row["pid"], row["start"], row["description"])
+        ProcessRow(row["name"], row["group"], row["statename"], row["pid"], row["start"], _detail(row))
         for row in rows
     ]
+
+
+def _detail(row: Any) -> str:
+    """What supervisord says of it; of one that was stopped that is when, which it tells in local time."""
+    if row["statename"] in ("STOPPED", "EXITED") and row["stop"]:
+        at = datetime.datetime.fromtimestamp(row["stop"], datetime.UTC)
+        return f"since {at:%Y-%m-%d %H:%M} UTC"
+    return str(row["description"])
 
 
 __all__ = ["UNREACHABLE", "Fault", "ProcessRow", "process_table", "rpc"]

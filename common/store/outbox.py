@@ -31,7 +31,7 @@ from common.core.remote.letters import (
 from common.errors import DependencyMissing, InvariantBroken
 from common.runtime.clock import Clock
 from common.store.database import open_database, take_lock, transaction, translated
-from common.store.outbox_schema import letter_of, packed, prepare, shows
+from common.store.outbox_schema import letter_of, packed, prepare, shows, text_shown
 from common.units import SECOND
 
 OWNER = "telegram process"
@@ -304,6 +304,22 @@ class Outbox:
                 {"chat": chat_id, "key": key},
             ).fetchone()[0]
         return bool(found)
+
+    def newest_text(self, chat_id: int, key: str) -> str:
+        """What the message of this key says, or will say once what waits is sent; empty without one."""
+        names = {"chat": chat_id, "key": key}
+        with translated(self.path, "read"):
+            waiting = self._connection.execute(
+                "SELECT body FROM letters WHERE chat_id = :chat AND key = :key "
+                "AND state IN ('waiting', 'sending') ORDER BY number DESC",
+                names,
+            ).fetchone()
+            message = self._connection.execute(
+                "SELECT shows FROM messages WHERE chat_id = :chat AND key = :key", names
+            ).fetchone()
+        if waiting is not None:
+            return letter_of(waiting["body"]).text
+        return text_shown(message["shows"]) if message is not None else ""
 
     def counts(self) -> dict[str, int]:
         """How many letters are in which state, of those still kept."""

@@ -85,3 +85,9 @@ def letter_of(body: bytes) -> Letter:
 def shows(letter: Letter) -> bytes:
     """What a message of this letter shows, to tell whether an edit would change it."""
     return msgspec.msgpack.encode((letter.text, letter.buttons))
+
+
+def text_shown(shown: bytes) -> str:
+    """The text of what a message shows."""
+    text, _buttons = msgspec.msgpack.decode(shown, type=tuple[str, list[msgspec.Raw]])
+    return text

@@ -129,8 +129,14 @@ async def _told(ask: Callable[[], Awaitable[str]], fix: str) -> Found:
         return "failed", str(error), fix
 
 
+NO_BOOK = "the venue sends no books: see venue.clob_ws_url"
+
+
 async def _book(context: CheckContext) -> Found:
-    state, text, fix = await _told(context.book, "the venue sends no books: see venue.clob_ws_url")
+    state, text, fix = await _told(context.book, NO_BOOK)
+    if state == "failed" and not context.markets:
+        # It got no further than the list of markets, which is asked for elsewhere.
+        return state, text, "the venue lists no windows: see venue.gamma_url and the network"
     if state == "failed" or context.markets:
         return state, text, fix
     # Between two windows there may be none; for longer, nobody looks for what the venue lists.

@@ -18,10 +18,10 @@ from procs.cli.manner import manner
 from procs.cli.show import add_row, console, money, print_json, table
 
 if TYPE_CHECKING:
-    from common.research.backtest import Outcome
-    from common.research.flattery import Flattery, Join
+    from common.research.backtesting.backtest import Outcome
+    from common.research.backtesting.flattery import Flattery, Join
+    from common.research.backtesting.results import Split, Summary, Trade
     from common.research.intervals import Interval
-    from common.research.results import Split, Summary, Trade
 
 ENOUGH_TRADES = 30
 """A percentile interval of fewer is too narrow to call anything an edge or a loss."""
@@ -59,12 +59,12 @@ def backtest(
     Engine and executor are those of the running bot. An order is filled at asks observed after it had reached
     the venue, over the depth shown, with the fee of its day. Exits 1 when no window can be traded.
     """
-    from common.research import backtest as backtests
-    from common.research import flattery
-    from common.research.dataset import load
-    from common.research.pricing import Ages
-    from common.research.results import split_by_date
-    from common.research.story import Assumptions
+    from common.research.backtesting import backtest as backtests
+    from common.research.backtesting import flattery
+    from common.research.backtesting.pricing import Ages
+    from common.research.backtesting.results import split_by_date
+    from common.research.backtesting.story import Assumptions
+    from common.research.data.loading import load
 
     config = load_config(config_file)
     risk = config.risk_limits()
@@ -112,7 +112,7 @@ def _bar() -> Iterator[Callable[[float], None] | None]:
 
 def _fields(outcome: "Outcome", split: "Split", joins: "tuple[Flattery, ...]") -> dict[str, Any]:
     """Everything as plain values; ``label`` stands beside every set of figures."""
-    from common.research.results import BREAKDOWNS, broken_down, calibration, fill_ages, summarise
+    from common.research.backtesting.results import BREAKDOWNS, broken_down, calibration, fill_ages, summarise
 
     label, trades = outcome.label, outcome.trades
     ages = fill_ages(trades)
@@ -178,7 +178,7 @@ def _trade_fields(trade: "Trade", label: str) -> dict[str, Any]:
 def _print(
     out: Console, name: str, outcome: "Outcome", split: "Split", joins: "tuple[Flattery, ...]"
 ) -> None:
-    from common.research.results import BREAKDOWNS, broken_down, calibration, fill_ages, summarise
+    from common.research.backtesting.results import BREAKDOWNS, broken_down, calibration, fill_ages, summarise
 
     if outcome.label:
         out.print(Text(outcome.label, "bold red"))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from common.errors import ConfigError
 from common.runtime.config import Config, known_keys, load_with_origins, value_of
 from procs.cli.show import add_row, console, print_json, table
 
@@ -42,10 +43,20 @@ def show(config_file: Path | None, as_json: bool) -> int:
 
 @config.command()
 @_CONFIG
-def check(config_file: Path | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def check(config_file: Path | None, as_json: bool) -> int:
     """Check the configuration; exit 78 and every problem when it is wrong."""
-    _, origins = load_with_origins(config_file)
+    try:
+        _, origins = load_with_origins(config_file)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        print_json("config-check", ok=False, problems=error.problems, origins=[])
+        return error.exit_code
     named = sorted({origin for origin in origins.values() if origin != "default"})
+    if as_json:
+        print_json("config-check", ok=True, problems=[], origins=named)
+        return 0
     click.echo(f"the configuration is right ({', '.join(named) or 'defaults alone'})")
     return 0
 

@@ -13,7 +13,7 @@ from procs.cli.advance import advance
 from procs.cli.show import add_row, console, print_json, progress, table
 
 if TYPE_CHECKING:
-    from common.research.imported import Manifest
+    from common.research.data.imported import Manifest
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 _OUT = click.argument("out", type=click.Path(path_type=Path, file_okay=False))
@@ -43,8 +43,8 @@ def import_(recordings: Path, out: Path, as_json: bool) -> int:
     A file that must not become data is refused with the reason; the others are imported.
     """
     need_research()
-    from common.research import imported
-    from common.research.recorded.recordings import import_recordings
+    from common.research.data import imported
+    from common.research.data.recorded.recordings import import_recordings
 
     _refuse_if_in_use(out)
     with advance("reading recordings") as on_file:
@@ -99,7 +99,7 @@ def fetch(
     What was fetched stays in OUT: given again, the command goes on where it ended.
     """
     need_research()
-    from common.research.fetch import Wanted, fetch_windows
+    from common.research.data.fetch import Wanted, fetch_windows
     from common.runtime.config import load_config
 
     wanted = Wanted(tuple(_assets(assets)), _ns(first), _ns(last))
@@ -144,7 +144,8 @@ def fetch(
 def ls(data_dir: str, as_json: bool) -> int:
     """Show what a DATA holds: a tape, an imported folder or address, or the normalised layout."""
     need_research()
-    from common.research.dataset import TABLES, load
+    from common.research.data.dataset import TABLES
+    from common.research.data.loading import load
 
     found = load(data_dir, unlabelled=True)
     rows = {name: getattr(found, name).height for name in TABLES}
@@ -188,7 +189,7 @@ def ls(data_dir: str, as_json: bool) -> int:
 def verify(folder: Path, as_json: bool) -> int:
     """Check an imported folder against its manifest; exit 1 when a file or a row is not what it was."""
     need_research()
-    from common.research import imported
+    from common.research.data import imported
 
     manifest = imported.read_manifest(folder)
     with advance("checking files") as on_part:

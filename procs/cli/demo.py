@@ -20,6 +20,7 @@ import zmq.asyncio
 
 from common.messages import RouteName
 from common.sim.recorded.recordings import RecordingUnreadable
+from procs.cli.asking import Place
 from procs.cli.board import Board
 from procs.cli.demo_config import Plan, generated_plan, recording_plan, with_live_account, write_files
 from procs.cli.demo_result import Gathered, conclude, gather, print_summary
@@ -27,6 +28,7 @@ from procs.cli.demo_stage import Running, Stage, close, free_port, leave, set_st
 from procs.cli.main import run
 from procs.cli.show import progress
 from procs.cli.stack import supervisor_pid
+from procs.cli.survey import survey
 from procs.cli.tally import Tally, count
 from procs.cli.watch import hear, show_live
 
@@ -34,13 +36,15 @@ DEFAULT_ORACLES: tuple[RouteName, ...] = ("chainlink", "polybolt", "rtds")
 AFTER_END_S = 5.0
 """After the script's last step: the last outcome is still to be discovered and booked."""
 VENUE_LIMIT_S = 20.0
+START_LIMIT_S = 30.0
+"""A process that does not answer by then does not delay the end any longer."""
 
 
 @click.command()
 @click.option(
     "--seconds",
     type=click.IntRange(min=15),
-    help="End after this long; a recording otherwise ends by itself.",
+    help="End so long after all processes answer; a recording otherwise ends by itself.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
 @click.option(
@@ -148,7 +152,7 @@ async def _play(plan: Plan, stage: Stage, running: Running, tally: Tally, live: 
         async with asyncio.TaskGroup() as tasks:
             hearing = tasks.create_task(hear(ctx, stage.run_dir, board, tell, lambda one: count(tally, one)))
             showing = tasks.create_task(show_live(board)) if live else None
-            ended = await _wait_for_end(plan, running, stop)
+            ended = await _wait_for_end(plan, stage, running, stop)
             if showing is not None:
                 showing.cancel()
                 await asyncio.wait((showing,))
@@ -160,8 +164,10 @@ async def _play(plan: Plan, stage: Stage, running: Running, tally: Tally, live: 
     return ended, gathered
 
 
-async def _wait_for_end(plan: Plan, running: Running, stop: asyncio.Event) -> str:
-    deadline = None if plan.seconds is None else time.monotonic() + plan.seconds
+async def _wait_for_end(plan: Plan, stage: Stage, running: Running, stop: asyncio.Event) -> str:
+    place = Place(running.stack, running.process.pid, stage.run_dir)
+    start_limit = time.monotonic() + START_LIMIT_S
+    deadline: float | None = None
     venue_limit = time.monotonic() + VENUE_LIMIT_S
     done_at: float | None = None
     while True:
@@ -170,7 +176,11 @@ async def _wait_for_end(plan: Plan, running: Running, stop: asyncio.Event) -> st
         now = time.monotonic()
         if stop.is_set():
             return "interrupted"
-        if deadline is not None and now >= deadline:
+        if plan.seconds is not None and deadline is None:
+            # What it takes the processes to start on this machine is none of the seconds asked for.
+            if now >= start_limit or await asyncio.to_thread(all_answer, place):
+                deadline = time.monotonic() + plan.seconds
+        elif deadline is not None and now >= deadline:
             return "time is over"
         # Also keeps supervisord's loop awake should the sentinel, which usually does, be the one that died.
         await asyncio.to_thread(supervisor_pid, running.stack)
@@ -187,6 +197,11 @@ async def _wait_for_end(plan: Plan, running: Running, stop: asyncio.Event) -> st
             done_at = done_at or now
         if done_at is not None and now - done_at >= AFTER_END_S:
             return "the recording is over"
+
+
+def all_answer(place: Place) -> bool:
+    """Whether every process runs and answers."""
+    return survey(place).exit_code == 0
 
 
 def _venue_state(listen: str) -> dict[str, Any] | None:

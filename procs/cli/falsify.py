@@ -1,6 +1,6 @@
 """``laggard falsify``: try to break a strategy on recorded markets, and write down what was left of it.
 
-Prints what ``common.research.falsify`` found and has the verdict signed; decides nothing.
+Prints what ``common.research.falsification.falsify`` found and has the verdict signed; decides nothing.
 """
 
 import math
@@ -15,7 +15,7 @@ from common.runtime.paths import make_paths, private_directory
 from procs.cli.show import add_row, console, money, print_json, progress, table
 
 if TYPE_CHECKING:
-    from common.research.falsify import Finding
+    from common.research.falsification.falsify import Finding
 
 MOST_PARTS = 8
 TEXT_COLUMNS = 48
@@ -69,12 +69,12 @@ def falsify(
     paths = make_paths(config.paths.state_dir, config.paths.run_dir)
     private_directory(paths.state_dir)
 
-    from common.research import trials as ledger
-    from common.research import verdict
-    from common.research.dataset import load
-    from common.research.falsify import falsify_lag
-    from common.research.grid import reach_of
-    from common.research.trades import rule_of
+    from common.research.data.loading import load
+    from common.research.falsification import trials as ledger
+    from common.research.falsification import verdict
+    from common.research.falsification.falsify import falsify_lag
+    from common.research.grids.grid import reach_of
+    from common.research.grids.trades import rule_of
 
     found = load(data, assets=assets.lower().split(",") if assets else None)
     rule = rule_of(config.strategy_settings())
@@ -104,7 +104,7 @@ def falsify(
 
 
 def _print(finding: "Finding", file: Path) -> None:
-    from common.research.story import judges_told
+    from common.research.backtesting.story import judges_told
 
     out = console()
     made = table("test", ">figure", ">p", "", "what it means")
@@ -148,7 +148,7 @@ def _figure(value: float) -> str:
 
 
 def _self_check(seed: int, as_json: bool) -> int:
-    from common.research import calibration
+    from common.research.falsification import calibration
 
     progress("planting ten leaks")
     caught = list(calibration.catch_leaks(seed))

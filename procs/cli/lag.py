@@ -1,6 +1,6 @@
 """``laggard lag``: how late the book is behind each price, with intervals, in text, JSON, HTML or PNG.
 
-Prints what ``common.research.lag_study`` found; decides nothing.
+Prints what ``common.research.lag.lag_study`` found; decides nothing.
 """
 
 from pathlib import Path
@@ -13,8 +13,8 @@ from procs.cli.data import need_research
 from procs.cli.show import add_row, console, print_json, progress, table
 
 if TYPE_CHECKING:
-    from common.research.event_study import Definition, Reaction
-    from common.research.lag_study import LagStudy, SeriesStudy
+    from common.research.lag.event_study import Definition, Reaction
+    from common.research.lag.lag_study import LagStudy, SeriesStudy
 
 
 @click.command()
@@ -46,9 +46,9 @@ def lag(
     Exits 1 when there are too few jumps to say anything.
     """
     need_research()
-    from common.research.dataset import load
-    from common.research.event_study import Definition
-    from common.research.lag_study import study
+    from common.research.data.loading import load
+    from common.research.lag.event_study import Definition
+    from common.research.lag.lag_study import study
 
     how = Definition(
         move_ppm=round(100 * move_bp),
@@ -58,8 +58,8 @@ def lag(
     found = load(data, assets=assets.lower().split(",") if assets else None)
     result = study(found, how)
     if html is not None or png is not None:
-        from common.research import report
-        from common.research.report_lag import lag_page
+        from common.research.reports import report
+        from common.research.reports.report_lag import lag_page
 
         page = lag_page(result)
         if html is not None:
@@ -152,7 +152,7 @@ def _print(result: "LagStudy") -> None:
 
 
 def _print_series(one: "SeriesStudy", how: "Definition") -> None:
-    from common.research.report_lag import ends, share, spread
+    from common.research.reports.report_lag import ends, share, spread
 
     out = console()
     out.print()
@@ -192,7 +192,7 @@ def _print_series(one: "SeriesStudy", how: "Definition") -> None:
 
 
 def _print_parts(by: str, parts: "dict[str, Reaction] | Any") -> None:
-    from common.research.report_lag import part_row
+    from common.research.reports.report_lag import part_row
 
     made = table(
         by,

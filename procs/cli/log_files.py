@@ -15,6 +15,8 @@ import msgspec
 BLOCK = 1 << 16
 LOOKS = 20
 """How often a rotation that is under way is looked at anew before the next turn does it."""
+LAST_WORDS = 200
+"""So many lines from its end a log is searched for what ended its program."""
 TROUBLE = frozenset({"warning", "error", "critical"})
 _CRASH = re.compile(rb"^(Fatal Python error|Timeout \(|Traceback \(most recent)")
 _OWN = ("ts", "level", "event", "role", "boot")
@@ -172,6 +174,14 @@ def readable(line: bytes) -> str:
         return line.decode("utf-8", "replace")
     more = " ".join(f"{name}={_text(value)}" for name, value in fields.items() if name not in _OWN)
     return f"{_clock(fields)} {fields.get('level', ''):<8} {fields.get('event', '')} {more}".rstrip()
+
+
+def last_error(file: Path) -> str:
+    """What a program that died said last: its latest error, else its last line; empty without a log."""
+    lines = last_lines(file, LAST_WORDS)[::-1]
+    told = (line for line in lines if (fields_of(line) or {}).get("level") in ("error", "critical"))
+    line = next(told, lines[0] if lines else None)
+    return "" if line is None else readable(line)[:300]
 
 
 def trouble(log_dir: Path, number: int) -> list[Trouble]:

@@ -81,10 +81,28 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from procs.cli.version import version
+
+        ctx.invoke(version, as_json=False)
+        ctx.exit()
+
+
+VERSION = click.Option(
+    ["--version"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show which laggard this is.",
+)
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    params=list(manner.options(hidden=False)),
+    params=[*manner.options(hidden=False), VERSION],
     epilog="Exit codes: 0 well, 1 failed, 2 usage, 3 something is down, 4 supervisord is down, "
     "69 something is in the way, 78 wrong configuration, 130 interrupted.",
 )

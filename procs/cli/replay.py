@@ -35,8 +35,8 @@ def replay(
     say themselves that messages were missing, or were made while a new start took its snapshots in, are
     counted and not compared. It also exits 1 when a segment is torn.
     """
-    from common.research import agreement as agreements
-    from common.research import replay as replays
+    from common.research.replaying import agreement as agreements
+    from common.research.replaying import replay as replays
 
     config = load_config(config_file)
     routes, strategy, limits = config.oracles.routes, config.strategy_settings(), config.risk_limits()

@@ -17,9 +17,9 @@ from procs.cli.show import print_json, progress
 from procs.cli.version import commit, installed_version
 
 if TYPE_CHECKING:
-    from common.research.backtest import Outcome
-    from common.research.dataset import Dataset
-    from common.research.falsify import Finding
+    from common.research.backtesting.backtest import Outcome
+    from common.research.data.dataset import Dataset
+    from common.research.falsification.falsify import Finding
 
 
 @click.command()
@@ -52,18 +52,19 @@ def report(
     The page opens with the conclusion and needs no network. Exits 0 whatever the conclusion is.
     """
     need_research()
-    from common.research import flattery, lag_study
-    from common.research import report as reports
-    from common.research.dataset import load
-    from common.research.grid import NothingToTrade
-    from common.research.report_evidence import (
+    from common.research.backtesting import flattery
+    from common.research.data.loading import load
+    from common.research.falsification.verdict import config_hash
+    from common.research.grids.grid import NothingToTrade
+    from common.research.lag import lag_study
+    from common.research.reports import report as reports
+    from common.research.reports.report_evidence import (
         backtest_section,
         falsify_section,
         headline,
         untested_section,
     )
-    from common.research.report_lag import data_facts, lag_section, limits_section, method_section
-    from common.research.verdict import config_hash
+    from common.research.reports.report_lag import data_facts, lag_section, limits_section, method_section
 
     config = load_config(config_file)
     found = load(data, assets=assets.lower().split(",") if assets else None)
@@ -107,8 +108,8 @@ def report(
 
 def _traded(found: "Dataset", config: Config) -> "Outcome":
     """As ``laggard backtest`` does without options."""
-    from common.research import backtest
-    from common.research.pricing import Ages
+    from common.research.backtesting import backtest
+    from common.research.backtesting.pricing import Ages
 
     patience_ns = int(config.paper.max_fill_age_s * SECOND)
     ages = Ages(max_wait_ns=patience_ns, max_age_ns=patience_ns)
@@ -118,10 +119,10 @@ def _traded(found: "Dataset", config: Config) -> "Outcome":
 
 def _tested(found: "Dataset", config: Config) -> "Finding":
     """As ``laggard falsify`` does; it counts as a trial."""
-    from common.research import trials
-    from common.research.falsify import falsify_lag
-    from common.research.grid import reach_of
-    from common.research.trades import rule_of
+    from common.research.falsification import trials
+    from common.research.falsification.falsify import falsify_lag
+    from common.research.grids.grid import reach_of
+    from common.research.grids.trades import rule_of
 
     paths = make_paths(config.paths.state_dir, config.paths.run_dir)
     private_directory(paths.state_dir)

@@ -32,11 +32,19 @@ def progress(text: str) -> None:
         click.echo(text, err=True)
 
 
+class _Printer(Console):
+    """A console whose reader may leave: ``laggard status | head -1`` is no failure."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, which ends quietly; rich would end with 1."""
+        raise BrokenPipeError
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console that keeps lines whole when its output is not a terminal."""
     stream = sys.stderr if stderr else sys.stdout
     terminal = stream.isatty()
-    return Console(
+    return _Printer(
         file=stream,
         no_color=manner().colourless or bool(os.environ.get("NO_COLOR")),
         width=None if terminal else 200,

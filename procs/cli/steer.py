@@ -29,10 +29,12 @@ from common.messages import (
 from common.runtime.calls import call
 from common.runtime.clock import SystemClock
 from common.units import SECOND
-from procs.cli.asking import ask_account, find_place
+from procs.cli.asking import NoAnswer, ask_account, find_place
 from procs.cli.kill_switch import leave_kill_switch, lift_kill_switch
 from procs.cli.show import clock_time, money, print_json, progress
+from procs.cli.survey import nothing_runs
 
+NOBODY = "nothing runs here, so nothing was done; laggard up starts it"
 TRIES = 3
 ANSWER_LIMIT_S = 2.0
 """For one try; the executor is back well within all three when it is only being restarted."""
@@ -63,7 +65,7 @@ def noentry(reason: str, as_json: bool) -> int:
 def halt(reason: str, as_json: bool) -> int:
     """The kill switch: nothing begins until laggard resume, whatever is restarted meanwhile.
 
-    When the executor does not answer, a note is left that makes its next start begin halted.
+    When the executor does not answer, or nothing runs, a note makes its next start begin halted.
     """
     return _set("halt", "halted", reason, as_json=as_json)
 
@@ -112,10 +114,15 @@ def _set(verb: str, posture: Posture, reason: str, *, as_json: bool) -> int:
 
 
 def _tell(verb: str, wish: Command, *, as_json: bool) -> int:
-    """Carry the wish to the executor and say what came of it: 0 done, 1 refused or unknown."""
-    run_dir = find_place().run_dir
+    """Carry the wish to the executor and say what came of it: 0 done, 1 refused or unknown, 4 nobody runs."""
+    place = find_place()
+    if nothing_runs(place, ("executor",)):
+        code = _nobody(verb, wish, as_json=as_json)
+        if code is not None:
+            return code
+        place = find_place()
     try:
-        answer = asyncio.run(_ask_until_answered(run_dir, wish))
+        answer = asyncio.run(_ask_until_answered(place.run_dir, wish))
     except CallTimedOut:
         return _unknown(verb, wish, as_json=as_json)
     except CallRefused as refusal:
@@ -157,6 +164,27 @@ async def _ask_until_answered(run_dir: Path, wish: Command) -> Answer:
     raise AssertionError("unreachable")
 
 
+def _nobody(verb: str, wish: Command, *, as_json: bool) -> int | None:
+    """Nothing runs: a halt is certain with its note, anything else has nobody to do it.
+
+    None when an executor was started meanwhile, which may not have met the note: it has to be asked.
+    """
+    if not isinstance(wish, SetPosture) or wish.posture != "halted":
+        _say(verb, "not running", NOBODY, as_json=as_json)
+        return NoAnswer.exit_code
+    noted = leave_kill_switch(f"{wish.reason} ({wish.who})")
+    if not nothing_runs(find_place(), ("executor",)):
+        return None
+    if noted:
+        _say(verb, "done", "nothing runs here; the next start begins halted", as_json=as_json)
+        return 0
+    text = (
+        "nothing runs here, but the note for the next start could not be written: it would not begin halted"
+    )
+    _say(verb, "not running", text, as_json=as_json)
+    return NoAnswer.exit_code
+
+
 def _unknown(verb: str, wish: Command, *, as_json: bool) -> int:
     text = "the executor did not answer, so it is unknown whether it was done: look at laggard status"
     if isinstance(wish, SetPosture) and wish.posture == "halted":
@@ -178,15 +206,20 @@ def _say(verb: str, outcome: str, text: str, *, as_json: bool, code: str = "") -
 
 
 def _confirmed(question: str, *, yes: bool, as_json: bool) -> AccountReport | None:
-    """Show posture, positions and orders and ask; ends the command when the answer is no."""
+    """Show posture, positions and orders and ask; ends the command with 1 when the answer is no."""
     if yes:
         return None
     if as_json or not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: say --yes, or look with laggard status")
-    report = ask_account(find_place().run_dir)
+    place = find_place()
+    if nothing_runs(place, ("executor",)):
+        raise NoAnswer(NOBODY)
+    report = ask_account(place.run_dir)
     for line in shown(report):
         click.echo(line, err=True)
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        click.echo("nothing was done", err=True)
+        raise click.exceptions.Exit(1)
     return report
 
 

@@ -3,16 +3,23 @@
 Decides what counts as well; prints nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.errors import CallRefused
+from common.errors import CallRefused, DependencyMissing
 from common.messages import Status, StatusReport
 from common.runtime.endpoints import ROLES
+from common.runtime.lock import hold_role
 from common.runtime.supervisor import UNREACHABLE, Fault, ProcessRow, process_table, rpc
 from procs.cli.asking import Outcome, Place, ask
+from procs.cli.stack import mute_supervisor_pid
 
 ALIVE = frozenset({"STARTING", "RUNNING", "BACKOFF", "STOPPING"})
 SIM_GROUP = "sim"
+NEEDED = ("books", "strategist", "executor")
+"""Without each of them there is no trade; telegram, redeemer and recorder may be disabled on purpose."""
+SETTLING = ("oracle-chainlink", "oracle-polybolt", "oracle-rtds")
+"""One of them has to bring the price that settles; an exchange never does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +51,41 @@ class Survey:
 
     @property
     def exit_code(self) -> int:
-        """As supervisorctl: 0 all well, 3 something is not, 4 no supervisord."""
+        """As supervisorctl: 0 everything runs and answers, 3 something does not, 4 no supervisord."""
         if self.supervisor is None:
             return 4
         return 0 if all(one.well for one in self.seen) else 3
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Why there is no trade although everything runs and answers, by the processes' own word."""
+        reports = {one.row.name: one.report for one in self.seen if one.report is not None}
+        found = [
+            f"{name} is {reports[name].state}"
+            for name in NEEDED
+            if name in reports and reports[name].state in ("degraded", "disabled")
+        ]
+        routes = [reports[name] for name in SETTLING if name in reports]
+        if routes and not any(report.state == "ready" for report in routes):
+            found.append("no route brings the price that settles")
+        return tuple(found)
+
+
+def nothing_runs(place: Place, roles: Sequence[str]) -> bool:
+    """Whether no supervisord runs from here and none of the roles is held by a process started otherwise."""
+    if place.supervisor is not None or mute_supervisor_pid(place.stack) is not None:
+        return False
+    return not any(_held(place, role) for role in roles)
+
+
+def _held(place: Place, role: str) -> bool:
+    if not (place.run_dir / f"{role}.lock").exists():
+        return False
+    try:
+        with hold_role(place.run_dir, role):
+            return False
+    except DependencyMissing:
+        return True
 
 
 def survey(place: Place) -> Survey:

@@ -1,6 +1,6 @@
 """``laggard sweep``: every combination of the rule's parameters on recorded markets, here or on a cluster.
 
-Prints what ``common.research.sweep`` found; decides nothing.
+Prints what ``common.research.grids.sweep`` found; decides nothing.
 """
 
 import os
@@ -18,8 +18,8 @@ from common.units import NotANumber, ppm_of_percent_exact, price4_exact, price4_
 from procs.cli.show import add_row, console, money, print_json, progress, table
 
 if TYPE_CHECKING:
-    from common.research.kernel import Cells
-    from common.research.sweep import Speed, Swept
+    from common.research.grids.kernel import Cells
+    from common.research.grids.sweep import Speed, Swept
 
 AXES: dict[str, tuple[str, Callable[[str], int]]] = {
     "move": ("moves_ppm", ppm_of_percent_exact),
@@ -62,11 +62,12 @@ def sweep(
     config = load_config(config_file)
     cells = cells_of(axes)
 
-    from common.research import kernel, planted, trials
-    from common.research.dataset import load
-    from common.research.grid import build, judged_by, need_tradable, reach_of
-    from common.research.sweep import speed
-    from common.research.sweep import sweep as run_sweep
+    from common.research.data.loading import load
+    from common.research.falsification import planted, trials
+    from common.research.grids import kernel
+    from common.research.grids.grid import build, judged_by, need_tradable, reach_of
+    from common.research.grids.sweep import speed
+    from common.research.grids.sweep import sweep as run_sweep
 
     judged: dict[str, int] = {}
     if data is None:
@@ -89,7 +90,7 @@ def sweep(
     if scheduler is None:
         chosen: Any = nullcontext(kernel.totals)
     else:
-        from common.research.cluster import totals_on
+        from common.research.grids.cluster import totals_on
 
         chosen = totals_on(scheduler)
     with chosen as totals:
@@ -120,7 +121,7 @@ def sweep(
 
 def cells_of(axes: Sequence[str]) -> "Cells":
     """The grid from the command line: axes that are not named keep their five default values."""
-    from common.research.kernel import DEFAULT_CELLS
+    from common.research.grids.kernel import DEFAULT_CELLS
 
     chosen: dict[str, tuple[int, ...]] = {}
     for text in axes:
@@ -136,7 +137,7 @@ def cells_of(axes: Sequence[str]) -> "Cells":
 
 
 def _print(swept: "Swept", name: str, top: int, tried: int, took: float, judged: Mapping[str, int]) -> None:
-    from common.research.story import judges_told
+    from common.research.backtesting.story import judges_told
 
     made = table(
         ">move %",

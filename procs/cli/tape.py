@@ -11,7 +11,7 @@ from procs.cli.advance import advance
 from procs.cli.show import add_row, clock_time, console, duration, print_json, progress, table
 
 if TYPE_CHECKING:
-    from common.research.tape_report import TapeReport
+    from common.research.data.tape_report import TapeReport
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 _TAPE = click.argument("tape", required=False, type=click.Path(path_type=Path, file_okay=False))
@@ -31,7 +31,7 @@ def tape() -> None:
 @_JSON
 def ls(tape: Path | None, as_json: bool) -> int:
     """List the tapes with their segments and sizes."""
-    from common.research.tape_report import summaries
+    from common.research.data.tape_report import summaries
 
     place = _place(tape)
     found = summaries(place)
@@ -59,7 +59,7 @@ def ls(tape: Path | None, as_json: bool) -> int:
 @_JSON
 def verify(tape: Path | None, silence_s: float, as_json: bool) -> int:
     """Read a tape from end to end and report its gaps; exit 1 when a segment is torn."""
-    from common.research.tape_report import report
+    from common.research.data.tape_report import report
 
     place = _place(tape)
     with advance("reading segments") as on_segment:
@@ -125,7 +125,7 @@ def _print_report(found: "TapeReport", silence_s: float) -> None:
 def export(tape: Path | None, out: Path, resume: bool, as_json: bool) -> int:
     """Write a tape as Parquet by day and asset; exit 1 when a segment was torn."""
     _need_research()
-    from common.research.tape_export import export as exported_to
+    from common.research.data.tape_export import export as exported_to
 
     place = _place(tape)
     with advance("exporting segments") as on_segment:

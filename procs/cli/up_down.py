@@ -95,9 +95,11 @@ def up(config_file: Path | None, live: bool, foreground: bool) -> int:
                 f"it runs with another run directory ({meeting.run_dir}); laggard down stops it first"
             )
     found = _wait_until_answering(Place(stack, running, paths.run_dir))
-    print_survey(found)
+    print_survey(found, stack.log_dir)
     if found.exit_code:
         progress(f"not everything runs; the logs are in {stack.log_dir}")
+    elif found.troubles:
+        progress(f"everything runs, not everything is well: {', '.join(found.troubles)}; see laggard status")
     return found.exit_code
 
 
@@ -129,7 +131,7 @@ def _forget(stack: Stack) -> None:
 
 def _ask_for_evidence(config: Config, paths: Paths) -> None:
     """Say by what real money may move; raises ConfigError when it may not."""
-    from common.research.verdict import evidence
+    from common.research.falsification.verdict import evidence
 
     found = evidence(config, paths.state_dir)
     if found.by == "nothing":

@@ -14,22 +14,31 @@ from common.messages import Envelope
 from common.runtime.clock import SystemClock
 from common.runtime.endpoints import ROLES
 from common.runtime.subscriber import Subscriber
-from procs.cli.asking import find_place
+from common.units import SECOND
+from procs.cli.asking import NoAnswer, find_place
 from procs.cli.board import Board, plain_lines, render, summary, take
 from procs.cli.show import JSON_SCHEMA, console
+from procs.cli.survey import nothing_runs
 
 SOURCES = tuple(role for role in ROLES if role != "venue")
 REFRESH_S = 0.25
 PLAIN_EVERY_S = 10
+SILENT_NS = 5 * SECOND
+"""A process that runs is heard every second."""
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object after --seconds instead of a table.")
 @click.option("--seconds", type=click.IntRange(min=1), help="End after this long; otherwise until Ctrl-C.")
 def watch(as_json: bool, seconds: int | None) -> int:
-    """Follow windows, prices, books, verdicts, orders, positions, profit and the age of every feed."""
+    """Follow windows, prices, books, verdicts, orders, positions, profit and the age of every feed.
+
+    Exit 4 when nothing runs.
+    """
     board = Board()
     place = find_place()
+    if nothing_runs(place, SOURCES):
+        raise NoAnswer("nothing runs here, so there is nothing to watch; laggard up starts it")
     asyncio.run(_follow(place.run_dir, board, seconds if seconds or not as_json else 2, quiet=as_json))
     if as_json:
         _print_json(board)
@@ -84,6 +93,16 @@ async def _show_lines(board: Board) -> None:
         await asyncio.sleep(PLAIN_EVERY_S)
         for line in plain_lines(board, SystemClock().wall_ns()):
             click.echo(line)
+        silent = silent_roles(board, SystemClock().mono_ns())
+        if silent:
+            click.echo(f"  not heard: {', '.join(silent)}; laggard status says why")
+
+
+def silent_roles(board: Board, mono_ns: int) -> list[str]:
+    """The processes of which nothing was heard lately."""
+    return [
+        role for role in SOURCES if role not in board.health or mono_ns - board.health[role][0] > SILENT_NS
+    ]
 
 
 def _print_json(board: Board) -> None:

@@ -14,7 +14,7 @@ from procs.cli.stack import own_stack, read_meeting, supervisor_pid
 
 if TYPE_CHECKING:
     from common.research.intervals import Interval
-    from common.research.refusals import Ledger, Refused
+    from common.research.replaying.refusals import Ledger, Refused
 
 NOTE = (
     "each refused trade is weighed as if filled at the asks of its closest moment, without any delay: "
@@ -24,7 +24,7 @@ NOTE = (
 
 def summarise(place: Path | None, as_json: bool) -> int:
     """Print the ledger of a tape, by default the running bot's; 1 when a window has no verdict."""
-    from common.research.refusals import ledger
+    from common.research.replaying.refusals import ledger
 
     config = load_config()
     directory = place or _own_state_dir(config.paths.state_dir)

@@ -22,6 +22,9 @@ from procs.cli.commented_config import commented_config
 
 _TOKEN = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
 
+FORMS = {"wallet.address": "an address is 0x and 40 hexadecimal digits"}
+"""What a wrong answer is told where the rule itself is no sentence."""
+
 
 class Question(NamedTuple):
     """One key a first start should decide about."""
@@ -73,7 +76,7 @@ def write_config(config_file: Path | None, *, defaults: bool) -> int:
         if kept:
             click.echo(f"the bot token in {token_file} is kept", err=True)
         if kept or token is not None:
-            ask_all(TELEGRAM, chosen)
+            ask_people(chosen)
     text = commented_config(chosen)
     check(text)
     try:
@@ -98,11 +101,21 @@ def ask_all(questions: tuple[Question, ...], chosen: dict[str, object]) -> None:
             try:
                 value = _read(question.key, answer)
             except ValidationError as error:
-                click.echo(f"  {error.errors()[0]['msg'].removeprefix('Value error, ')}", err=True)
+                told = error.errors()[0]["msg"].removeprefix("Value error, ")
+                click.echo(f"  {FORMS.get(question.key, told)}", err=True)
             else:
                 break
         if value != default:
             chosen[question.key] = value
+
+
+def ask_people(chosen: dict[str, object]) -> None:
+    """Ask for chat and users until there is somebody to write to."""
+    while True:
+        ask_all(TELEGRAM, chosen)
+        if chosen.get("telegram.chat_id") or chosen.get("telegram.allowed_users"):
+            return
+        click.echo("  the bot needs a chat or a user to write to: give one of the two", err=True)
 
 
 def ask_token() -> Secret | None:

@@ -246,6 +246,7 @@ async def stage(
     poll_s: float = 1.0,
     before: Callable[[Conversation], None] = lambda _one: None,
     allowed: tuple[int, ...] = (ANN, BOB),
+    mode: str = "live",
 ) -> AsyncIterator[Stage]:
     """A running bot; ends all of it."""
     with tempfile.TemporaryDirectory(prefix="lg-", dir="/tmp") as name:
@@ -253,6 +254,8 @@ async def stage(
         config = Config.model_validate(
             {"telegram": {"poll_s": poll_s, "answer_s": 0.5, "allowed_users": allowed, "chat_id": GROUP}}
         )
+        # On paper there is nothing to redeem; nothing here needs a wallet.
+        config = config.model_copy(update={"mode": mode})
         paths = make_paths(str(state_dir or base / "state"), str(base / "run"))
         prepare(paths)
         clock, logged = SystemClock(), io.StringIO()

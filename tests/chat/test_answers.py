@@ -207,8 +207,9 @@ def test_feeds_and_processes() -> None:
     ]
     assert watching.procs_text(rows, {"books": status_of("books")}).splitlines() == [
         "books: running, ready",
-        "venue: stopped, Not started",
     ]
+    running = [rows[0], ProcessRow("venue", "sim", "RUNNING", 6, 1, "pid 6, uptime 0:00:05")]
+    assert watching.procs_text(running, {}).splitlines()[1] == "venue: running, pid 6, uptime 0:00:05"
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,15 @@ async def test_other_acts_reach_whom_they_are_for() -> None:
         await st.until(lambda: st.muted == [("trade", 15)])
 
 
+async def test_on_paper_there_is_nothing_to_redeem_and_no_venue_to_start() -> None:
+    async with stage(mode="paper") as st:
+        st.double.say(ANN, "/redeem")
+        await st.said("nothing to redeem on paper")
+        st.double.say(ANN, "/start venue")
+        await st.said("I know no process venue")
+        assert not any(one.buttons for one in st.double.sent(ANN))
+
+
 async def test_a_double_tap_acts_once() -> None:
     async with stage() as st:
         st.double.say(ANN, "/flatten")

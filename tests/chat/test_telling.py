@@ -29,7 +29,7 @@ from common.sim.telegram.flood import FloodLimits
 from common.store.outbox import Outbox, open_outbox
 from common.units import SECOND
 from telegram_stage import ANN, BOB, GROUP, Stage, make_process, stage
-from window_bodies import FILLED, SETTLED, START_S, WINDOW, fill, order, position
+from window_bodies import FILLED, SETTLED, START_S, WINDOW, fill, order, position, redemption
 
 FREE = FloodLimits(private=10_000, group=10_000, overall=10_000)
 ACCOUNT = AccountState(
@@ -223,6 +223,20 @@ async def test_a_restart_tells_nothing_twice(tmp_path: Path, clock: ManualClock)
         hand.pass_s(1, SETTLED)
         (card,) = hand.letters()
         assert "profit +7.11 $" in card.text
+
+
+async def test_a_card_keeps_what_a_restart_does_not_hear_again(tmp_path: Path, clock: ManualClock) -> None:
+    """Trades are published once; orders and positions come with every snapshot."""
+    async with by_hand(tmp_path, clock) as hand:
+        hand.pass_s(2, FILLED, fill(), SETTLED)
+        (card,) = hand.letters()
+        assert "confirmed" in card.text
+    async with by_hand(tmp_path, clock) as hand:
+        hand.pass_s(2, FILLED, SETTLED)
+        assert hand.letters() == []
+        hand.pass_s(1, redemption(window=WINDOW, status="paid", paid_usd6=17_240_000))
+        (card,) = hand.letters()
+        assert "confirmed" in card.text.splitlines() and "redeemed: 17.24 $ arrived" in card.text
 
 
 async def test_windows_of_long_ago_are_told_only_where_their_message_is(

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from common.research import dataset as datasets
-from common.research import imported
-from common.research.dataset import Dataset
-from common.research.pricing import FLATTERED
+from common.research.backtesting.pricing import FLATTERED
+from common.research.data import dataset as datasets
+from common.research.data import imported, loading
+from common.research.data.dataset import Dataset
 from common.units import SECOND
 from procs.cli.backtest import conclusion
 from procs.cli.main import laggard, run
 from recorded_windows import OPENS_S, books, flat, jump, made, market, ticks, window
 
-LOAD = datasets.load
+LOAD = loading.load
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
         history,
     )
     # The path that is named stands for this dataset; how data are read is another room's matter.
-    monkeypatch.setattr(datasets, "load", lambda _path, assets=None: datasets.select(found, assets=assets))
+    monkeypatch.setattr(loading, "load", lambda _path, assets=None: datasets.select(found, assets=assets))
     return found
 
 
@@ -101,9 +101,9 @@ def test_a_size_that_is_none_is_a_usage_error(data: Dataset, capsys: pytest.Capt
 
 def test_few_trades_are_never_called_an_edge(data: Dataset) -> None:
     from common.core.settings import RiskLimits, StrategySettings
-    from common.research.backtest import Plan, without_stops
-    from common.research.backtest import run as trade
-    from common.research.results import summarise
+    from common.research.backtesting.backtest import Plan, without_stops
+    from common.research.backtesting.backtest import run as trade
+    from common.research.backtesting.results import summarise
 
     trades = trade(data, Plan(StrategySettings(), without_stops(RiskLimits()))).trades
     winners = [one for one in trades if one.won]
@@ -121,7 +121,7 @@ def test_an_asset_that_is_not_there_is_an_error_and_not_an_empty_answer(
     assets: str,
 ) -> None:
     imported.write(data, tmp_path / "data", source="made by hand", licence="none")
-    monkeypatch.setattr(datasets, "load", LOAD)
+    monkeypatch.setattr(loading, "load", LOAD)
     assert run(laggard, ["backtest", str(tmp_path / "data"), "--assets", assets]) == 1
     said = capsys.readouterr()
     assert said.out == ""

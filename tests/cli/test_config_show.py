@@ -51,3 +51,15 @@ def test_check_of_a_right_file(tmp_path: Path, capsys: pytest.CaptureFixture[str
     file.write_text('mode = "paper"\n')
     assert run(laggard, ["config", "check", "--config", str(file)]) == 0
     assert str(file) in capsys.readouterr().out
+
+
+def test_check_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "laggard.toml"
+    file.write_text('mode = "paper"\n')
+    assert run(laggard, ["config", "check", "--config", str(file), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["kind"], shown["ok"], shown["origins"]) == ("config-check", True, [str(file)])
+    file.write_text('mode = "gamble"\n')
+    assert run(laggard, ["config", "check", "--config", str(file), "--json"]) == 78
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["ok"] is False and "mode" in shown["problems"][0]

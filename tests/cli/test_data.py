@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from common.research import fetch as fetching
-from common.research.dataset import load
+from common.research.data import fetch as fetching
+from common.research.data.loading import load
 from common.sim.script import Listed, Resolved
 from procs.cli import data as data_command
 from procs.cli.main import laggard, run

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.errors import DependencyMissing
-from common.research import verdict
+from common.research.falsification import verdict
 from common.runtime.config import load_config
 from procs.cli import up_down
 from procs.cli.main import laggard, run

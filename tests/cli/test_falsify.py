@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from common.research import dataset as datasets
-from common.research import planted, verdict
+from common.research.data import dataset as datasets
+from common.research.data import loading
+from common.research.falsification import planted, verdict
 from common.runtime.config import load_config
 from procs.cli.main import laggard, run
 
@@ -24,7 +25,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def late(monkeypatch: pytest.MonkeyPatch, lag_s: int, windows: int) -> datasets.Dataset:
     found = planted.dataset_of(planted.make(planted.World(windows=windows, lag_s=lag_s, seed=2)))
-    monkeypatch.setattr(datasets, "load", lambda _path, assets=None: datasets.select(found, assets=assets))
+    monkeypatch.setattr(loading, "load", lambda _path, assets=None: datasets.select(found, assets=assets))
     return found
 
 

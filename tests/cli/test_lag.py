@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from common.research import dataset as datasets
-from common.research.dataset import Dataset
+from common.research.data import dataset as datasets
+from common.research.data import loading
+from common.research.data.dataset import Dataset
 from common.units import SECOND
 from lag_markets import lagging
 from procs.cli.main import laggard, run
@@ -17,7 +18,7 @@ from procs.cli.main import laggard, run
 def data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     found = lagging(2, assets=("btc", "eth"))
     # The path that is named stands for this dataset; how data are read is another room's matter.
-    monkeypatch.setattr(datasets, "load", lambda _path, assets=None: datasets.select(found, assets=assets))
+    monkeypatch.setattr(loading, "load", lambda _path, assets=None: datasets.select(found, assets=assets))
     return found
 
 

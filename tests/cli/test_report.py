@@ -6,8 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from common.research import dataset as datasets
-from common.research.dataset import Dataset
+from common.research.data import dataset as datasets
+from common.research.data import loading
+from common.research.data.dataset import Dataset
 from lag_markets import lagging
 from procs.cli.main import laggard, run
 
@@ -18,7 +19,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     config.write_text(f'[paths]\nstate_dir = "{tmp_path / "state"}"\n')
     monkeypatch.setenv("LAGGARD_CONFIG", str(config))
     found = lagging(2)
-    monkeypatch.setattr(datasets, "load", lambda _path, assets=None: datasets.select(found, assets=assets))
+    monkeypatch.setattr(loading, "load", lambda _path, assets=None: datasets.select(found, assets=assets))
     return found
 
 
@@ -59,7 +60,7 @@ def test_data_that_can_prove_nothing_say_so_in_place_of_the_tests(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blind = data._replace(markets=data.markets.with_columns(pl.lit(None, pl.String).alias("outcome")))
-    monkeypatch.setattr(datasets, "load", lambda _path, assets=None: datasets.select(blind, assets=assets))
+    monkeypatch.setattr(loading, "load", lambda _path, assets=None: datasets.select(blind, assets=assets))
     page = tmp_path / "report.html"
     assert run(laggard, ["report", "DATA", "--out", str(page)]) == 0
     assert "Nothing to test." in page.read_text() and "have no outcome" in page.read_text()

@@ -65,8 +65,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     shown = json.loads(capsys.readouterr().out)
     assert shown["version"][0].isdigit()
     assert {"commit", "python", "messages", "journal", "json"} <= shown.keys()
-    assert run(laggard, ["version"]) == 0
-    assert capsys.readouterr().out.startswith(f"laggard {shown['version']}")
+    for line in (["version"], ["--version"]):
+        assert run(laggard, line) == 0
+        assert capsys.readouterr().out.startswith(f"laggard {shown['version']}")
 
 
 @pytest.mark.parametrize(

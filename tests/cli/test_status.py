@@ -187,6 +187,41 @@ def test_what_nobody_answers_is_null_and_said(
     assert "posture   unknown" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("role", "state"), [("books", "degraded"), ("oracle-rtds", "degraded")])
+def test_what_runs_but_cannot_trade_is_not_well(
+    house: dict[type, Outcome],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    role: str,
+    state: str,
+) -> None:
+    found = Survey(1, (seen(role, report(role, state, "cannot hear")),))
+    monkeypatch.setattr(status_command, "survey", lambda _place: found)
+    assert run(laggard, ["status", "--json"]) == 3
+    assert shown(capsys)["troubles"] == list(found.troubles)
+    assert run(laggard, ["status"]) == 3
+    assert f"trouble   {found.troubles[0]}" in capsys.readouterr().out
+
+
+def test_a_program_that_is_given_up_shows_the_last_error_of_its_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "executor.log"
+    words = (
+        '{"ts":"2026-11-26T12:00:00.000Z","level":"error","event":"ended","problem":"journal is damaged"}',
+        '{"ts":"2026-11-26T12:00:01.000Z","level":"info","event":"closed"}',
+    )
+    log.write_text("\n".join(words) + "\n")
+    found = Survey(1, (Seen(ProcessRow("executor", "core", "FATAL", 0, 0, ""), None, "Exited too quickly"),))
+    status_command.print_survey(found, tmp_path)
+    assert 'Exited too quickly; 12:00:00.000 error    ended problem="journal is damaged"' in (
+        " ".join(capsys.readouterr().out.split("\n"))
+    )
+    log.write_text("Traceback (most recent call last):\nImportError: no such thing\n")
+    status_command.print_survey(found, tmp_path)
+    assert "Exited too quickly; ImportError: no such thing" in capsys.readouterr().out
+
+
 def test_nothing_runs(
     house: dict[type, Outcome], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

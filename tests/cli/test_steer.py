@@ -5,10 +5,9 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import click
 import msgspec
 import pytest
 import zmq.asyncio
@@ -30,6 +29,7 @@ from common.messages import (
     SetPosture,
 )
 from common.runtime.clock import SystemClock
+from common.runtime.lock import hold_role
 from common.runtime.responder import Responder
 from common.venue.recovery import MARKER, leave_marker
 from procs.cli import steer
@@ -137,7 +137,8 @@ def running(run_dir: Path, executor: Executor) -> Iterator[None]:
     thread.start()
     try:
         assert ready.wait(5)
-        yield
+        with hold_role(run_dir, "executor"):
+            yield
     finally:
         stop[0]()
         thread.join(5)
@@ -152,6 +153,13 @@ def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nothing"))
     monkeypatch.setattr(steer, "ANSWER_LIMIT_S", 0.2)
     return state
+
+
+@pytest.fixture
+def mute(state_dir: Path, tmp_path: Path) -> Iterator[None]:
+    """An executor that lives and answers nobody."""
+    with hold_role(tmp_path, "executor"):
+        yield
 
 
 @pytest.fixture
@@ -198,9 +206,7 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
     monkeypatch.setattr("procs.cli.steer.sys.stdin.isatty", lambda: True, raising=False)
 
     def confirm(_text: str, **_options: object) -> bool:
-        if not answer:
-            raise click.Abort
-        return True
+        return answer
 
     monkeypatch.setattr("procs.cli.steer.click.confirm", confirm)
 
@@ -209,11 +215,12 @@ def test_a_person_sees_what_is_decided_on_before_being_asked(
     executor: Executor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_a_terminal(monkeypatch, answer=False)
-    assert run(laggard, ["resume"]) == 130
+    assert run(laggard, ["resume"]) == 1
     err = capsys.readouterr().err
     assert "paused by cli:somebody since 01:01:01 UTC (lunch)" in err
     assert f"{WINDOW} up: 17.00 shares" in err
     assert "no answer within 10 s" in err
+    assert err.splitlines()[-1] == "nothing was done"
     assert executor.heard == []
 
 
@@ -243,6 +250,62 @@ def test_an_answer_that_was_lost_is_asked_for_under_the_same_id(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("verb", ["pause", "noentry", "cancelall", "resume", "flatten"])
+def test_with_nothing_running_nothing_was_done_and_is_said_at_once(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(steer, "call", None)  # nobody is asked
+    yes = ["--yes"] if verb in ("resume", "flatten") else []
+    assert run(laggard, [verb, *yes, "--json"]) == 4
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["outcome"], shown["text"]) == ("not running", steer.NOBODY)
+    assert run(laggard, [verb, *yes]) == 4
+    assert "laggard up" in capsys.readouterr().err
+    assert not (state_dir / MARKER).exists()
+
+
+def test_nobody_is_asked_for_a_yes_when_nothing_runs(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_a_terminal(monkeypatch, answer=True)
+    assert run(laggard, ["flatten"]) == 4
+    assert "nothing runs here" in capsys.readouterr().err
+
+
+def test_a_halt_with_nothing_running_is_certain(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(steer, "call", None)
+    assert run(laggard, ["halt", "--reason", "fire"]) == 0
+    assert "the next start begins halted" in capsys.readouterr().out
+    assert "fire" in (state_dir / MARKER).read_text()
+
+
+def test_a_halt_that_can_neither_be_told_nor_noted_says_so(
+    state_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state_dir.rmdir()
+    assert run(laggard, ["halt"]) == 4
+    assert "could not be written" in capsys.readouterr().err
+
+
+def test_an_executor_that_started_while_the_note_was_left_is_asked(
+    state_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have looked for the note before that was there."""
+    late = Executor()
+    with ExitStack() as house:
+
+        def leave(_reason: str) -> bool:
+            house.enter_context(running(tmp_path, late))
+            return True
+
+        monkeypatch.setattr(steer, "leave_kill_switch", leave)
+        assert run(laggard, ["halt"]) == 0
+    assert [type(command) for _, command in late.heard] == [SetPosture]
+
+
+@pytest.mark.usefixtures("mute")
 @pytest.mark.parametrize("verb", ["pause", "noentry", "cancelall"])
 def test_no_answer_is_unknown_and_not_done(
     state_dir: Path, verb: str, capsys: pytest.CaptureFixture[str]
@@ -261,6 +324,7 @@ def test_a_refusal_is_told_with_its_code(executor: Executor, capsys: pytest.Capt
     assert (shown["outcome"], shown["code"], shown["text"]) == ("refused", "journal", "the disk is full")
 
 
+@pytest.mark.usefixtures("mute")
 def test_a_halt_nobody_answers_holds_from_the_next_start(
     state_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -269,12 +333,14 @@ def test_a_halt_nobody_answers_holds_from_the_next_start(
     assert "fire" in (state_dir / MARKER).read_text()
 
 
+@pytest.mark.usefixtures("mute")
 def test_a_halt_that_cannot_be_noted_says_so(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state_dir.rmdir()
     assert run(laggard, ["halt"]) == 1
     assert "could not be written either" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("mute")
 def test_the_executors_own_note_is_kept(state_dir: Path) -> None:
     leave_marker(state_dir, "the books do not add up")
     assert run(laggard, ["halt"]) == 1

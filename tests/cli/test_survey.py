@@ -1,11 +1,18 @@
 """What counts as well, and with which code a command says so."""
 
+import dataclasses
+from pathlib import Path
+
+import msgspec
 import pytest
 
 from common.errors import CallTimedOut
 from common.messages import StatusReport
+from common.runtime.lock import hold_role
 from common.runtime.supervisor import ProcessRow
-from procs.cli.survey import Seen, Survey, _report
+from procs.cli.asking import Place
+from procs.cli.stack import Stack
+from procs.cli.survey import Seen, Survey, _report, nothing_runs
 
 
 def row(name: str, group: str, state: str, pid: int = 7) -> ProcessRow:
@@ -49,6 +56,53 @@ def test_what_counts_as_well(name: str, group: str, state: str, answer: object, 
     one = seen(name, group, state, answer)
     assert one.well is well
     assert Survey(1, (one,)).exit_code == (0 if well else 3)
+
+
+def says(name: str, state: str) -> Seen:
+    answer = msgspec.structs.replace(report(), role=name, state=state)
+    return Seen(row(name, "core", "RUNNING"), answer, "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "troubles"),
+    [
+        ({}, ()),
+        ({"books": "degraded"}, ("books is degraded",)),
+        (
+            {"strategist": "degraded", "executor": "degraded"},
+            ("strategist is degraded", "executor is degraded"),
+        ),
+        ({"telegram": "disabled", "redeemer": "disabled", "recorder": "disabled"}, ()),
+        ({"oracle-rtds": "degraded"}, ()),
+        (
+            {"oracle-rtds": "degraded", "oracle-polybolt": "starting"},
+            ("no route brings the price that settles",),
+        ),
+    ],
+)
+def test_what_stands_between_running_and_trading(changed: dict[str, str], troubles: tuple[str, ...]) -> None:
+    states = {
+        "oracle-chainlink": "disabled",
+        "oracle-polybolt": "ready",
+        "oracle-rtds": "ready",
+        "oracle-exchange": "ready",
+        **dict.fromkeys(("books", "strategist", "executor", "telegram", "redeemer", "recorder"), "ready"),
+        **changed,
+    }
+    found = Survey(1, tuple(says(name, state) for name, state in states.items()))
+    assert found.troubles == troubles
+    assert found.exit_code == 0, "everything runs and answers, which is all that a start waits for"
+
+
+def test_nothing_runs_unless_a_role_is_held(tmp_path: Path) -> None:
+    place = Place(Stack(tmp_path / "supervisord.conf"), None, tmp_path)
+    assert nothing_runs(place, ("executor", "books"))
+    assert not list(tmp_path.iterdir()), "looking leaves nothing behind"
+    with hold_role(tmp_path, "books"):
+        assert not nothing_runs(place, ("executor", "books"))
+        assert nothing_runs(place, ("executor",))
+    assert nothing_runs(place, ("executor", "books"))
+    assert not nothing_runs(dataclasses.replace(place, supervisor=7), ("executor",))
 
 
 def test_without_supervisord_the_code_is_4() -> None:

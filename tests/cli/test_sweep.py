@@ -6,8 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from common.research import dataset as datasets
-from common.research import planted, trials
+from common.research.data import dataset as datasets
+from common.research.data import loading
+from common.research.falsification import planted, trials
 from procs.cli.main import laggard, run
 
 AXES = ["--grid", "move=0.03,0.07", "--grid", "left=300", "--grid", "price=0.62", "--grid", "stake=5,10"]
@@ -20,7 +21,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> datasets.Dataset:
     monkeypatch.setenv("LAGGARD_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.setenv("LAGGARD_STATE_DIR", str(tmp_path / "state"))
     found = planted.dataset_of(planted.make(planted.World(windows=60, lag_s=30)))
-    monkeypatch.setattr(datasets, "load", lambda _path, assets=None: datasets.select(found, assets=assets))
+    monkeypatch.setattr(loading, "load", lambda _path, assets=None: datasets.select(found, assets=assets))
     return found
 
 
@@ -64,7 +65,7 @@ def test_windows_without_the_settling_stream_are_swept_by_a_labelled_proxy(
     data: datasets.Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved = data._replace(ticks=data.ticks.with_columns(pl.lit("binance").alias("kind")))
-    monkeypatch.setattr(datasets, "load", lambda _path, assets=None: datasets.select(moved, assets=assets))
+    monkeypatch.setattr(loading, "load", lambda _path, assets=None: datasets.select(moved, assets=assets))
     assert run(laggard, ["sweep", "somewhere", *AXES]) == 0
     assert "60 windows judged by binance (proxy, not settlement)" in capsys.readouterr().out
     assert run(laggard, ["sweep", "somewhere", *AXES, "--json"]) == 0
@@ -104,7 +105,7 @@ def test_the_speed_is_told_with_its_floor_and_the_load(
 def test_a_scheduler_that_is_not_there_is_in_the_way(
     data: datasets.Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from common.research import cluster
+    from common.research.grids import cluster
 
     monkeypatch.setattr(cluster, "CONNECT_S", 1)
     assert run(laggard, ["sweep", "somewhere", "--scheduler", "tcp://127.0.0.1:9", *AXES]) == 69

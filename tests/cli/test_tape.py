@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from common.messages import SCHEMA, Alert, Envelope, Tick
-from common.research.dataset import load
+from common.research.data.loading import load
 from common.store.tape import Record
 from common.store.tape_writer import TapeWriter, seal
 from common.units import SECOND

@@ -136,7 +136,19 @@ def test_real_money_needs_its_wallet(
     assert run(laggard, ["init"]) == 0
     found = load_config(home / "config.toml", {})
     assert (found.mode, found.wallet.kind, found.wallet.address) == ("live", "safe", address)
-    assert "laggard up --live" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "laggard up --live" in captured.out
+    assert "an address is 0x and 40 hexadecimal digits" in captured.err
+
+
+def test_a_bot_has_somebody_to_write_to(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(monkeypatch, "", "", "", "", "", "", TOKEN, "0", "", "", "77")
+    assert run(laggard, ["init"]) == 0
+    assert "needs a chat or a user to write to" in capsys.readouterr().err
+    found = load_config(home / "config.toml", {}).telegram
+    assert (found.chat_id, found.allowed_users) == (0, (77,))
 
 
 def test_the_token_goes_into_a_private_file_and_nowhere_else(

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 
-from common.research.dataset import Dataset
+from common.research.data.dataset import Dataset
 from recorded_windows import books, made, market, ticks
 
 BASE = 100_000.0

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from common.research.dataset import Dataset, dataset
+from common.research.data.dataset import Dataset, dataset
 from common.units import MILLISECOND, SECOND
 
 OPENS_S = 1_780_000_200

@@ -155,6 +155,8 @@ def test_a_process_without_a_sign_of_life_is_alarmed_and_its_return_told() -> No
     said = watch.pass_s(30)
     assert sorted((each.lane, each.sound) for each in said) == [("critical", True), ("info", False)]
     assert "no sign of life" in said[0].text
+    # It may as well have been stopped on request.
+    assert "leaves alone what somebody stopped" in said[0].text and "/start " in said[0].text
     over = watch.pass_s(40, beat("executor"), beat("recorder"))
     assert len(over) == 2 and all("over: no-sign." in each.text for each in over)
 

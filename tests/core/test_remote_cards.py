@@ -1,6 +1,6 @@
 import msgspec
 
-from common.core.remote.cards import MAX_CARDS, Cards, key_of, take, text_of
+from common.core.remote.cards import MAX_CARDS, Cards, key_of, take, text_of, trade_lines_of
 from common.core.remote.wording import dollars, lasted, shares, window_span, window_title
 from common.units import SECOND
 from window_bodies import FILLED, SETTLED, START_S, WINDOW, fill, order, position, redemption
@@ -43,6 +43,21 @@ def test_a_window_is_one_card_through_its_whole_life() -> None:
 def test_a_card_says_the_same_in_whatever_order_it_came() -> None:
     bodies = [FILLED, fill(), SETTLED, redemption(window=WINDOW, status="paid", paid_usd6=1)]
     assert card_of(*bodies[:3], bodies[3]) == card_of(bodies[2], bodies[0], bodies[1], bodies[3])
+
+
+def test_what_was_said_of_trades_outlives_a_start_that_hears_of_none() -> None:
+    for status, said in (("confirmed", "confirmed"), ("matched", "1 of 1 trades not final on the chain yet")):
+        written = card_of(FILLED, fill(status=status), SETTLED)
+        cards = Cards()
+        for body in (FILLED, SETTLED):
+            take(cards, body)
+        card = cards.windows[WINDOW]
+        assert text_of(card) != written
+        card.told = trade_lines_of(written)
+        assert card.told == (said,)
+        assert text_of(card) == written
+        take(cards, fill(status="failed"))
+        assert said not in text_of(card).splitlines()
 
 
 def test_a_failed_trade_is_said_to_be_unbooked() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from common.research.dataset import load
+from common.research.data.loading import load
 from common.runtime.endpoints import ROLES
 from common.runtime.lock import hold_role
 from common.store import tape

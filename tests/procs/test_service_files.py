@@ -103,7 +103,6 @@ def test_the_service_can_do_little_else_than_trade(place: Path, capsys: pytest.C
         "ProtectSystem": "strict",
         "UMask": "0077",
         "KillMode": "mixed",
-        "Restart": "always",
         "RestartPreventExitStatus": "78",
         "CapabilityBoundingSet": "",
         "LoadCredential": "laggard-keystore-password",
@@ -115,6 +114,15 @@ def test_the_service_can_do_little_else_than_trade(place: Path, capsys: pytest.C
     exposure = re.search(r"exposure level for laggard\.service: ([0-9.]+)", done.stdout)
     assert exposure is not None, done.stderr
     assert float(exposure[1]) < 3
+
+
+@pytest.mark.parametrize("name", ["laggard.service", "laggard-user.service"])
+def test_what_laggard_down_ended_stays_down(name: str) -> None:
+    """supervisord ends with 0 when it was told to; killed or crashed, systemd calls it a failure."""
+    found = options((FILES / name).read_text())
+    assert found["Restart"] == ["on-failure"]
+    assert found["RestartPreventExitStatus"] == ["78"]
+    assert "SuccessExitStatus" not in found
 
 
 @pytest.mark.parametrize("name", ["laggard.service", "laggard-user.service"])

@@ -94,10 +94,10 @@ class Trial:
         if word == "late /kill":
             self.house.chat.say("/kill", ago_s=120)
         elif word == "unanswered halt":
-            # Nobody is there to be told, so it is not known to be done.
+            # Nobody is there to be told: the note for the next start is what makes it certain.
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(steer, "ANSWER_LIMIT_S", 0.2)
-                assert run(laggard, ["halt", "--reason", reason]) == 1
+                assert run(laggard, ["halt", "--reason", reason]) == 0
 
     def _watch(self) -> None:
         """The posture stays and no order begins, also where the strategist would have one."""

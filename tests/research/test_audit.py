@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from common.research import planted
-from common.research.audit import AUDITED, audit, claim, lag_candidate
-from common.research.dataset import Dataset
-from common.research.grid import Grid, Reach
-from common.research.trades import Rule, Trades
+from common.research.data.dataset import Dataset
+from common.research.falsification import planted
+from common.research.falsification.audit import AUDITED, audit, claim, lag_candidate
+from common.research.grids.grid import Grid, Reach
+from common.research.grids.trades import Rule, Trades
 
 REACH = Reach()
 HONEST = lag_candidate(Rule(), REACH)
@@ -80,7 +80,7 @@ def test_a_size_beyond_what_was_shown_is_noticed_where_all_else_fits(
 
 
 def everything(seen: Dataset) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint32]]":
-    from common.research.grid import ANY_SIZE
+    from common.research.grids.grid import ANY_SIZE
 
     grid = HONEST.build(seen)
     return np.where(grid.fill4 > 0, ANY_SIZE, 0).astype(np.uint32)

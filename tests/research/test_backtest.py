@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from common.core.fees import taker_fee_usd6
 from common.core.settings import RiskLimits, StrategySettings
 from common.messages import FeeSchedule
-from common.research.backtest import Outcome, Plan, run, without_stops
-from common.research.dataset import Dataset
-from common.research.pricing import FLATTERED, Ages
-from common.research.results import Trade
-from common.research.story import Assumptions
+from common.research.backtesting.backtest import Outcome, Plan, run, without_stops
+from common.research.backtesting.pricing import FLATTERED, Ages
+from common.research.backtesting.results import Trade
+from common.research.backtesting.story import Assumptions
+from common.research.data.dataset import Dataset
 from common.units import MILLISECOND, SECOND
 from recorded_windows import OPENS_S, books, flat, jump, made, market, ticks, window
 

@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 
 from common.core.settings import RiskLimits, StrategySettings
-from common.research.backtest import Outcome, Plan, run, without_stops
-from common.research.dataset import Dataset, load
-from common.research.flattery import study
-from common.research.results import summarise
+from common.research.backtesting.backtest import Outcome, Plan, run, without_stops
+from common.research.backtesting.flattery import study
+from common.research.backtesting.results import summarise
+from common.research.data.dataset import Dataset
+from common.research.data.loading import load
 from common.units import SECOND
 
 RULE = StrategySettings()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.research.dataset import (
+from common.research.data.dataset import (
     BOOKS,
     MARKETS,
     TABLES,
@@ -15,11 +15,11 @@ from common.research.dataset import (
     Dataset,
     DataUnreadable,
     dataset,
-    load,
     select,
 )
-from common.research.eras import terms_at
-from common.research.market_rows import market_row, market_table
+from common.research.data.eras import terms_at
+from common.research.data.loading import load
+from common.research.data.market_rows import market_row, market_table
 from common.units import SECOND
 
 DAY = 86_400 * SECOND

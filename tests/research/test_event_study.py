@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.research.dataset import Dataset, dataset
-from common.research.event_study import (
+from common.research.data.dataset import Dataset, dataset
+from common.research.lag.event_study import (
     Definition,
     Jumps,
     Prices,
@@ -21,7 +21,7 @@ from common.research.event_study import (
     path,
     react,
 )
-from common.research.lag_study import quotes_of, study
+from common.research.lag.lag_study import quotes_of, study
 from common.units import SECOND
 from lag_markets import lagging
 from recorded_windows import OPENS_S, flat, jump, made, market, ticks

@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 
 from common.core.settings import StrategySettings
-from common.research import calibration, leaks, planted, significance
-from common.research.audit import AUDITED, audit, claim, lag_candidate
-from common.research.battery import Test as Outcome
-from common.research.battery import clusters
-from common.research.falsify import falsify, falsify_lag, judge
-from common.research.grid import Grid, NothingToTrade, Reach, reach_of
-from common.research.trades import Rule, Trades, lag_signal, trade
+from common.research.falsification import calibration, leaks, planted, significance
+from common.research.falsification.audit import AUDITED, audit, claim, lag_candidate
+from common.research.falsification.battery import Test as Outcome
+from common.research.falsification.battery import clusters
+from common.research.falsification.falsify import falsify, falsify_lag, judge
+from common.research.grids.grid import Grid, NothingToTrade, Reach, reach_of
+from common.research.grids.trades import Rule, Trades, lag_signal, trade
 
 REACH = Reach()
 NAMES = [

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import DependencyMissing
-from common.research import fetch
-from common.research.dataset import load
-from common.research.fetch import Fetched, Wanted, fetch_windows, windows_in
+from common.research.data import fetch
+from common.research.data.fetch import Fetched, Wanted, fetch_windows, windows_in
+from common.research.data.loading import load
 from common.sim.script import BookSet, Listed, Resolved, StrikePublished
 from common.units import E18, SECOND
 from stage import DOWN, START_S, UP, Stage, eventually, spec, stage

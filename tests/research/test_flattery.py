@@ -3,9 +3,9 @@
 import random
 
 from common.core.settings import StrategySettings
-from common.research.dataset import Dataset
-from common.research.flattery import study
-from common.research.pricing import FLATTERED
+from common.research.backtesting.flattery import study
+from common.research.backtesting.pricing import FLATTERED
+from common.research.data.dataset import Dataset
 from common.units import SECOND
 from recorded_windows import OPENS_S, made, market, ticks, window
 

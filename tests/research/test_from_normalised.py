@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 
 from common.errors import FrameRefused
-from common.research.dataset import Dataset, load
-from common.research.float_columns import ask4, bid4, price_e8, size6
+from common.research.data.dataset import Dataset
+from common.research.data.float_columns import ask4, bid4, price_e8, size6
+from common.research.data.loading import load
 
 RECORDED = Path(__file__).resolve().parents[3] / "shared" / "data" / "normalised"
 SLUG = "btc-updown-15m-1770300000"

@@ -22,9 +22,10 @@ from common.messages import (
     ResolutionState,
     Tick,
 )
-from common.research import from_tape, imported
-from common.research.dataset import DataUnreadable, load
-from common.research.tape_export import export
+from common.research.data import from_tape, imported
+from common.research.data.dataset import DataUnreadable
+from common.research.data.loading import load
+from common.research.data.tape_export import export
 from common.store.tape import Record, segments
 from common.store.tape_writer import TapeWriter, seal
 from common.units import E18, SECOND
@@ -224,7 +225,7 @@ def content(folder: Path) -> dict[str, bytes]:
 EXPORT_SLOWLY = """
 import sys, time
 from pathlib import Path
-from common.research import imported, tape_export
+from common.research.data import imported, tape_export
 
 plain = imported.write_part
 def slow(*arguments):
@@ -277,7 +278,7 @@ def test_resuming_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.Mon
         read.append(segment.number)
         return plain(segment)
 
-    monkeypatch.setattr("common.research.tape_export.read_segment", counted)
+    monkeypatch.setattr("common.research.data.tape_export.read_segment", counted)
     done = export(made, tmp_path / "out", resume=True)
     assert read == [3]
     assert done.resumed == 2

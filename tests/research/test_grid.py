@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from common.core.settings import StrategySettings
 from common.messages import FeeSchedule
-from common.research import planted
-from common.research.dataset import Dataset, dataset
-from common.research.grid import (
+from common.research.backtesting.story import Assumptions, StandIns, judges_told, tell
+from common.research.data.dataset import Dataset, dataset
+from common.research.falsification import planted
+from common.research.grids.grid import (
     ANY_SIZE,
     DOWN,
     NO_MOVE,
@@ -28,7 +29,6 @@ from common.research.grid import (
     reach_of,
     with_oracle_shifted,
 )
-from common.research.story import Assumptions, StandIns, judges_told, tell
 from common.units import SECOND
 
 START = 1_800_000_000 * SECOND

@@ -5,9 +5,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from common.research import imported
-from common.research.dataset import BOOKS, LEVELS, TICKS, Dataset, DataUnreadable, dataset, load
-from common.research.market_rows import market_row, market_table
+from common.research.data import imported
+from common.research.data.dataset import BOOKS, LEVELS, TICKS, Dataset, DataUnreadable, dataset
+from common.research.data.loading import load
+from common.research.data.market_rows import market_row, market_table
 from common.units import SECOND
 
 START = 1_770_300_000 * SECOND

@@ -15,8 +15,8 @@ from common.core.reference import Reference
 from common.core.settings import StrategySettings
 from common.errors import LaggardError
 from common.messages import BookState, FeeSchedule, MarketState
-from common.research import kernel
-from common.research.grid import ANY_SIZE, DOWN, NO_MOVE, UNKNOWN, UP, Grid
+from common.research.grids import kernel
+from common.research.grids.grid import ANY_SIZE, DOWN, NO_MOVE, UNKNOWN, UP, Grid
 from common.units import E18, SECOND, SIZE6_ONE
 
 FEES = (FeeSchedule(70_000, 1), FeeSchedule(72_000, 1), FeeSchedule(250_000, 2), None)

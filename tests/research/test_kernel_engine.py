@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from common.core.settings import RiskLimits, StrategySettings
-from common.research import planted
-from common.research.backtest import Plan, run, without_stops
-from common.research.dataset import Dataset
-from common.research.grid import build, reach_of
-from common.research.kernel import Cells, totals
-from common.research.trades import known_only, lag_signal, rule_of, trade
+from common.research.backtesting.backtest import Plan, run, without_stops
+from common.research.data.dataset import Dataset
+from common.research.falsification import planted
+from common.research.grids.grid import build, reach_of
+from common.research.grids.kernel import Cells, totals
+from common.research.grids.trades import known_only, lag_signal, rule_of, trade
 from common.units import SECOND
 from recorded_windows import OPENS_S, books, made, market, ticks, window
 

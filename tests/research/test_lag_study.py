@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from common.research.correlation import correlate, step_for
-from common.research.dataset import Dataset, dataset, load, select
-from common.research.event_study import Definition, Prices
-from common.research.lag_study import SeriesStudy, quotes_of, study
+from common.research.data.dataset import Dataset, dataset, select
+from common.research.data.loading import load
+from common.research.lag.correlation import correlate, step_for
+from common.research.lag.event_study import Definition, Prices
+from common.research.lag.lag_study import SeriesStudy, quotes_of, study
 from common.units import SECOND
 from lag_markets import lagging, leaping
 from recorded_windows import books, flat, made, market, ticks

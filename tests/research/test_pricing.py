@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.research.pricing import (
+from common.research.backtesting.pricing import (
     FLATTERED,
     Ages,
     NoPrice,

@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from common.research import from_normalised
-from common.research.dataset import Dataset, DataUnreadable
-from common.research.recorded.recordings import Told, import_recordings
+from common.research.data import from_normalised
+from common.research.data.dataset import Dataset, DataUnreadable
+from common.research.data.recorded.recordings import Told, import_recordings
 from common.units import MILLISECOND, SECOND
 
 RECORDED = Path(__file__).resolve().parents[3] / "shared" / "data"

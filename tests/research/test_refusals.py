@@ -7,7 +7,7 @@ import pytest
 
 from common.core.fees import taker_fee_usd6
 from common.messages import Envelope, MarketState
-from common.research.refusals import ledger, made, settled
+from common.research.replaying.refusals import ledger, made, settled
 from common.store.tape import Record
 from taped_conversation import LATER, WINDOW, later, records, write_tape
 

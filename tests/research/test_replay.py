@@ -13,9 +13,9 @@ import pytest
 from common.core.settings import RiskLimits
 from common.errors import DependencyMissing
 from common.messages import Envelope, Gate, Verdict
-from common.research.agreement import SYNC_GATE, ToldVerdict, compare
-from common.research.decision_log import settings_digest
-from common.research.replay import measure, replay
+from common.research.replaying.agreement import SYNC_GATE, ToldVerdict, compare
+from common.research.replaying.decision_log import settings_digest
+from common.research.replaying.replay import measure, replay
 from common.store.tape import Record
 from common.units import SECOND
 from taped_conversation import LATER, TAPED_SECONDS, WINDOW, records, settings, write_tape
@@ -27,7 +27,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from common.core.settings import RiskLimits, StrategySettings
-from common.research.replay import replay
+from common.research.replaying.replay import replay
 done = replay(Path(sys.argv[1]), ("rtds",), StrategySettings(), RiskLimits(), sys.stdout.buffer.write)
 print(done.sha256, file=sys.stderr)
 """

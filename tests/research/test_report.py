@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from common.core.settings import RiskLimits, StrategySettings
-from common.research import plots
-from common.research.backtest import Outcome, Plan, run, without_stops
-from common.research.falsify import Finding
+from common.research.backtesting.backtest import Outcome, Plan, run, without_stops
+from common.research.backtesting.pricing import FLATTERED
+from common.research.falsification.falsify import Finding
 from common.research.intervals import Interval
-from common.research.lag_study import LagStudy, study
-from common.research.pricing import FLATTERED
-from common.research.report import (
+from common.research.lag.lag_study import LagStudy, study
+from common.research.reports import plots
+from common.research.reports.report import (
     Bullets,
     Heading,
     Notice,
@@ -27,8 +27,8 @@ from common.research.report import (
     write,
     write_pngs,
 )
-from common.research.report_evidence import backtest_section, falsify_section, headline
-from common.research.report_lag import lag_page, limits_section, part_row
+from common.research.reports.report_evidence import backtest_section, falsify_section, headline
+from common.research.reports.report_lag import lag_page, limits_section, part_row
 from lag_markets import lagging
 from recorded_windows import books, flat, jump, made, market, ticks
 
@@ -191,7 +191,7 @@ def test_the_rule_on_paper_is_told_in_all_and_in_parts(outcome: Outcome) -> None
 
 
 def test_falsification_is_told_test_by_test() -> None:
-    from common.research.battery import Test
+    from common.research.falsification.battery import Test
 
     tests = (
         Test("profit", float("nan"), 1.0, None, None, passed=False, gate=True, text="earns"),

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from common.research.lag_study import study
-from common.research.report import Bullets, Notice, Page, Section, Table, html, write
-from common.research.report_lag import lag_page
+from common.research.lag.lag_study import study
+from common.research.reports.report import Bullets, Notice, Page, Section, Table, html, write
+from common.research.reports.report_lag import lag_page
 from lag_markets import lagging
 
 pytestmark = pytest.mark.procs

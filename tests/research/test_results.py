@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from common.research.results import (
+from common.research.backtesting.results import (
     LEAST_OPENINGS,
     Trade,
     broken_down,

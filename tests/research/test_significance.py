@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.research.significance import (
+from common.research.falsification.significance import (
     LEAST_CLUSTERS,
     coin_flips,
     normal_quantile,

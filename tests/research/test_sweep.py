@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from common.errors import DependencyMissing
-from common.research import cluster, kernel, planted
-from common.research.grid import NO_MOVE, UNKNOWN, Grid
-from common.research.kernel import Cells
-from common.research.sweep import blocks_of, speed, sweep
+from common.research.falsification import planted
+from common.research.grids import cluster, kernel
+from common.research.grids.grid import NO_MOVE, UNKNOWN, Grid
+from common.research.grids.kernel import Cells
+from common.research.grids.sweep import blocks_of, speed, sweep
 from common.units import SECOND
 
 ROOT = Path(__file__).parents[2]

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from common.core.matching import walk
 from common.core.settings import StrategySettings
 from common.messages import FeeSchedule
-from common.research import kernel, planted
-from common.research.grid import ANY_SIZE, DOWN, UNKNOWN, UP, Grid, Reach, reach_of
-from common.research.kernel import Entries
-from common.research.trades import (
+from common.research.falsification import planted
+from common.research.grids import kernel
+from common.research.grids.grid import ANY_SIZE, DOWN, UNKNOWN, UP, Grid, Reach, reach_of
+from common.research.grids.kernel import Entries
+from common.research.grids.trades import (
     Rule,
     execute,
     known_only,

@@ -13,7 +13,7 @@ import pytest
 
 import common
 from common.errors import ConfigError
-from common.research import trials, verdict
+from common.research.falsification import trials, verdict
 from common.runtime.config import Config, load_config
 
 SENTENCE = "I know that nobody has shown an edge and trade anyway."
@@ -162,7 +162,7 @@ def test_every_changed_source_of_the_core_makes_the_verdict_one_of_other_code(
     monkeypatch.setattr(common, "__file__", str(root / "__init__.py"))
     assert verdict.code_hash() == before, "the place has no part in it"
     made(tmp_path)
-    judged = ["core/lag.py", "core/redemption/gas.py", "units.py", "messages.py", "research/walk.py"]
+    judged = ["core/lag.py", "core/redemption/gas.py", "units.py", "messages.py", "research/grids/walk.py"]
     for name in judged:
         file = root / name
         text = file.read_bytes()
@@ -178,7 +178,7 @@ def test_every_changed_source_of_the_core_makes_the_verdict_one_of_other_code(
 
 
 def test_every_module_that_judges_exists() -> None:
-    room = Path(verdict.__file__).parent
+    room = Path(verdict.__file__).parents[1]
     assert [name for name in verdict.JUDGING if not (room / f"{name}.py").exists()] == []
 
 
@@ -252,7 +252,7 @@ def test_the_ledger_of_trials_counts_different_rules_once(tmp_path: Path) -> Non
 def test_nothing_that_is_written_loads_a_slow_library() -> None:
     """``laggard up`` and ``laggard check`` ask for the evidence: they must not wait for polars or numba."""
     slow = "{'numpy', 'polars', 'numba'} & set(sys.modules)"
-    code = f"import sys; import common.research.verdict; print(sorted({slow}))"
+    code = f"import sys; import common.research.falsification.verdict; print(sorted({slow}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

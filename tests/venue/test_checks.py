@@ -384,7 +384,7 @@ async def test_a_venue_that_lists_no_window_is_a_worry_that_names_the_settings(t
     assert (one.state, one.text) == ("warning", "no window is listed at present")
     assert "markets.cadence (15m) and markets.assets (btc, " in one.fix
     away = await only(World(), tmp_path, "book", markets=(), book=refuses(LaggardError("HTTP 500")))
-    assert (away.state, away.text, "clob_ws_url" in away.fix) == ("failed", "HTTP 500", True)
+    assert (away.state, away.text, "gamma_url" in away.fix) == ("failed", "HTTP 500", True)
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,9 @@ ADVICE: dict[str, Advice] = {
         "process",
     ),
     "no-sign": Advice(
-        "the sentinel restarts what hangs; no order is placed on stale data.",
-        "/procs; if all of them are silent, look at the host.",
+        "the sentinel restarts what hangs, and leaves alone what somebody stopped; no order is placed on "
+        "stale data.",
+        "/procs; /start NAME if it was stopped; if all of them are silent, look at the host.",
         "process",
     ),
     "degraded": Advice(

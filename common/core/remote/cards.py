@@ -3,6 +3,7 @@
 Owns what is known of each window's orders, trades, position and redemption. Sends nothing.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from common.core.remote.wording import dollars, shares, utc_time, window_title
@@ -22,6 +23,9 @@ _STATUS = {
 }
 
 
+_TRADES = re.compile(r"confirmed|\d+ of \d+ trades (not final|failed).*")
+
+
 @dataclass(slots=True)
 class Card:
     """One window."""
@@ -31,6 +35,8 @@ class Card:
     fills: dict[str, Fill] = field(default_factory=dict)
     positions: dict[str, PositionState] = field(default_factory=dict)
     redemption: RedemptionState | None = None
+    told: tuple[str, ...] = ()
+    """What its message says of trades that were heard before this start; they are not published again."""
 
 
 @dataclass(slots=True)
@@ -88,6 +94,11 @@ def text_of(card: Card) -> str:
     return "\n".join(lines)
 
 
+def trade_lines_of(text: str) -> tuple[str, ...]:
+    """The lines about trades of a card as it was written earlier."""
+    return tuple(line for line in text.splitlines() if _TRADES.fullmatch(line))
+
+
 def _card(cards: Cards, window: str) -> Card:
     card = cards.windows.get(window)
     if card is None:
@@ -135,6 +146,8 @@ def _order_lines(order: OrderState) -> list[str]:
 
 
 def _trade_lines(card: Card) -> list[str]:
+    if not card.fills:
+        return list(card.told)
     fills = card.fills.values()
     failed = [each for each in fills if each.status == "failed"]
     open_fills = [each for each in fills if each.status not in ("confirmed", "failed")]

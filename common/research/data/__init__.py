@@ -1,0 +1,1 @@
+"""What a study reads: one dataset, and every source it can come from."""

@@ -1,0 +1,1 @@
+"""A tape decided again, and what its refusals would have earned."""
