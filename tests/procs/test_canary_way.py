@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.core.decision_state import PublishVerdict, SendOrder
 from common.errors import CallRefused
-from common.messages import Canary, Published
+from common.messages import Canary, Heartbeat, Published
 from conversation import Conversation, tick
 from executor_stage import Stage, stage, until
 
@@ -55,6 +55,8 @@ def test_the_executor_refuses_a_canary_keeps_nothing_and_tells_of_it() -> None:
         async with stage() as on:
             on.start()
             before = await on.report()
+            # A heartbeat is never in a snapshot: whoever has heard one hears what is said now.
+            await until(lambda: any(isinstance(each.body, Heartbeat) for each in on.heard))
             for _ in range(2):
                 assert await refusal(on) == "canary"
             told = ["canary.books"] * 2
