@@ -361,10 +361,10 @@ def test_the_whole_suite_runs_in_parts_of_which_one_failing_fails_it(checkout: C
     words = done.stdout.splitlines()
     parts = [words[place + 1] for place, word in enumerate(words) if word == "-m"]
     assert parts == [
-        "(not slow) and (timed)",
-        "(not slow) and (not procs and not timed)",
-        "(not slow) and (live and not timed)",
-        "(not slow) and (procs and not live and not timed)",
+        "(not slow) and (alone)",
+        "(not slow) and (not procs and not alone)",
+        "(not slow) and (live and not alone)",
+        "(not slow) and (procs and not live and not alone)",
     ]
     assert words.count("--color=no") == 4
     for half in parts:

@@ -8,7 +8,7 @@ import pytest
 
 from procs.cli.stack import ROOT
 
-pytestmark = [pytest.mark.procs, pytest.mark.timed, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.procs, pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def test_a_short_bench_loses_nothing_and_proves_books() -> None:

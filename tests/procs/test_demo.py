@@ -18,7 +18,7 @@ from common.runtime.supervisor import UNREACHABLE, Fault, process_table, rpc
 from procs.cli.asking import ask
 from procs.cli.stack import ROOT
 
-pytestmark = [pytest.mark.procs, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.procs, pytest.mark.alone, pytest.mark.timeout(240)]
 
 SOCKET = ROOT / ".run" / "supervisor.sock"
 SECONDS = 75

@@ -18,7 +18,7 @@ from common.messages import OrderState, RouteName, Verdict
 from common.units import SECOND
 from loopback import Loopback, loopback, until
 
-pytestmark = [pytest.mark.procs, pytest.mark.timed, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.procs, pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(900)]
 
 TICK_AGE_S, TICK_STALE_S = 4.0, 6.0
 BOOK_AGE_S, BOOK_STALE_S, BOOK_QUIET_S = 4.0, 6.0, 2.0

@@ -15,7 +15,7 @@ import pytest
 from hang_stage import Stage, stage, trapped, until
 from procs.cli.stack import ROOT, is_alive
 
-pytestmark = [pytest.mark.procs, pytest.mark.timed, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.procs, pytest.mark.alone, pytest.mark.timeout(240)]
 
 NOTICED_S = 10.0
 BACK_S = 15.0

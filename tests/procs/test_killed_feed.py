@@ -28,7 +28,7 @@ from common.runtime.supervisor import UNREACHABLE, process_table, rpc
 from procs.cli.stack import ROOT, supervisor_environment
 from procs.sentinel_talk import POLL_S
 
-pytestmark = [pytest.mark.procs, pytest.mark.timed, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.procs, pytest.mark.alone, pytest.mark.timeout(120)]
 
 ROLE = "oracle-rtds"
 KILLS = 5

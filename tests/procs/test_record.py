@@ -115,6 +115,7 @@ def until_ticks(process: "subprocess.Popen[str]", state: Path) -> None:
 
 
 @pytest.mark.procs
+@pytest.mark.alone
 @pytest.mark.timeout(120)
 def test_it_records_for_as_long_as_wanted_and_says_what(base: Path, venue: Path) -> None:
     state = base / "state"
@@ -134,6 +135,7 @@ def test_it_records_for_as_long_as_wanted_and_says_what(base: Path, venue: Path)
 
 
 @pytest.mark.procs
+@pytest.mark.alone
 @pytest.mark.timeout(120)
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -149,6 +151,7 @@ def test_it_ends_when_told_to_and_leaves_nothing(base: Path, venue: Path, number
 
 
 @pytest.mark.procs
+@pytest.mark.alone
 @pytest.mark.timeout(120)
 def test_beside_a_running_bot_it_refuses(base: Path, venue: Path) -> None:
     state = base / "state"
@@ -161,6 +164,7 @@ def test_beside_a_running_bot_it_refuses(base: Path, venue: Path) -> None:
 
 
 @pytest.mark.procs
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_killed_it_takes_its_processes_with_it(base: Path, venue: Path) -> None:

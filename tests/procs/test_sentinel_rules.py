@@ -19,7 +19,7 @@ from hang_stage import Stage, stage, until
 from procs.cli.asking import ask
 from procs.cli.stack import is_alive
 
-pytestmark = [pytest.mark.procs, pytest.mark.timed, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.procs, pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(900)]
 
 KILLS = 10
 LOAD_S = 300

@@ -32,7 +32,7 @@ from procs.cli.stack import (
 )
 from procs.cli.survey import Survey, survey
 
-pytestmark = [pytest.mark.procs, pytest.mark.timed, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.procs, pytest.mark.alone, pytest.mark.timeout(180)]
 
 PROGRAMS = {
     "oracle-chainlink": "feeds",

@@ -77,9 +77,15 @@ async def endpoint(say: Say) -> AsyncIterator[Endpoint]:
         yield stage
     finally:
         server.close()
+        await _turns()
         while tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
-        # A closed writer lets go of its socket in the next turn.
+            await _turns()
+
+
+async def _turns() -> None:
+    """What was accepted a moment ago becomes a task, and a closed writer lets go of its socket."""
+    for _ in range(10):
         await asyncio.sleep(0)
 
 
