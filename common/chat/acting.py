@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from common.chat import answers, programs
+from common.core.holds import STRICTNESS
 from common.core.remote.commands import Asked
 from common.core.remote.confirmation import Basis
 from common.core.remote.letters import Lane
@@ -35,8 +36,6 @@ POSTURES: dict[str, Posture] = {
     "kill": "halted",
     "resume": "trading",
 }
-STRICTER: tuple[Posture, ...] = ("trading", "no-new-orders", "paused", "halted")
-"""Each forbids what the ones before it forbid."""
 TRY_NS = SECOND
 PATIENCE_S = 60.0
 """How long what reduces risk is asked again: longer than a restart of the executor takes."""
@@ -134,7 +133,7 @@ def stricter(asked: Asked, basis: Basis) -> str:
 
 
 def _stays(known: AccountReport | None, posture: Posture) -> str:
-    if known is None or STRICTER.index(known.posture.posture) <= STRICTER.index(posture):
+    if known is None or STRICTNESS.index(known.posture.posture) <= STRICTNESS.index(posture):
         return ""
     return f"It is {known.posture.posture} already, which is stricter; that stays."
 

@@ -17,9 +17,11 @@ from common.core.order_state import (
     Hold,
     State,
 )
-from common.messages import Alert, PostureState
+from common.messages import Alert, Posture, PostureState
 
 OWN_NAME = "executor"
+STRICTNESS: tuple[Posture, ...] = ("trading", "no-new-orders", "paused", "halted")
+"""Each forbids what the ones before it forbid."""
 VENUE_HOLD = "venue"
 """While the venue told us to wait."""
 

@@ -7,7 +7,7 @@ nothing here reads a clock, sends or stores. When a commit fails the shell keeps
 import msgspec
 
 from common.core import order_pursuit, order_trades, route_rule
-from common.core.holds import expire, halt, hold, shown_posture
+from common.core.holds import STRICTNESS, expire, halt, hold, shown_posture
 from common.core.matching import worst_case_usd6
 from common.core.moment import Moment
 from common.core.order_effects import (
@@ -55,7 +55,7 @@ from common.core.order_state import (
     State,
 )
 from common.core.tally import counted, with_order
-from common.messages import OrderState, Posture, PostureState
+from common.messages import OrderState, PostureState
 from common.units import SECOND
 
 ACCOUNT_HOLD = "account"
@@ -201,9 +201,6 @@ def _submitted(state: State, event: Submitted, moment: Moment) -> Result:
     ]
 
 
-_STRICTER: tuple[Posture, ...] = ("trading", "no-new-orders", "paused", "halted")
-
-
 def _posture_asked(state: State, posture: PostureState, request_id: str) -> Result:
     now = state.posture
     if posture.who == route_rule.WHO and not _routes_may(now, posture):
@@ -211,7 +208,7 @@ def _posture_asked(state: State, posture: PostureState, request_id: str) -> Resu
     if posture.who == WATCHER and now.posture != "trading" and now.who != route_rule.WHO:
         # What a person decided stays, with its reason; what the routes set they would lift again.
         return state, [Accept(now.posture, repeated=True)]
-    if posture.posture != "trading" and _STRICTER.index(posture.posture) < _STRICTER.index(now.posture):
+    if posture.posture != "trading" and STRICTNESS.index(posture.posture) < STRICTNESS.index(now.posture):
         # What is strict gives way to a resume alone: a pause that comes late must not weaken a halt.
         return state, [Accept(now.posture, repeated=True)]
     if (now.posture, now.reason, now.who) == (
