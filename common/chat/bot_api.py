@@ -250,6 +250,12 @@ class BotApi:
             ) from None
         except TelegramError as error:
             raise Unreachable(self._masked(str(error)), maybe_delivered=True) from None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # The library reads an answer on trust: a field too few or of another kind is an error of Python.
+            raise Unreachable(
+                self._masked(f"its answer cannot be read ({type(error).__name__}: {error})"),
+                maybe_delivered=True,
+            ) from None
 
     def _masked(self, text: str) -> str:
         return " ".join(text.replace(self._token.reveal(), "***").split())[:300]

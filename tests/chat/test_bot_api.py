@@ -62,6 +62,7 @@ async def test_a_press_is_answered(double: BotApiDouble, api: BotApi) -> None:
     [
         ("bad gateway", Unreachable, True),
         ("html", Unreachable, True),
+        ("misshapen", Unreachable, True),
         ("reset", Unreachable, True),
         ("hang", Unreachable, True),
         ("flood", Flooded, None),

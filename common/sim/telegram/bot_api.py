@@ -22,6 +22,7 @@ from common.sim.telegram.message_rules import (
     RefusedByTelegram,
     bad_request,
     checked_buttons,
+    checked_commands,
     shown_text,
 )
 from common.sim.telegram.update_line import Superseded, Update, UpdateLine
@@ -39,9 +40,9 @@ from common.units import SECOND
 
 TOKEN = "123456789:AAEhBOweik9ai_made-up-token_for-tests"  # noqa: S105 - opens nothing but this double
 BOT_ID = 123456789
+_BOT = {"id": BOT_ID, "is_bot": True, "first_name": "laggard", "username": "laggard_test_bot"}
 _WELL_FORMED = re.compile(r"\d{5,12}:[A-Za-z0-9_-]{30,50}")
 _QUERY_LIFE_NS = 60 * SECOND
-_COMMAND = re.compile(r"[a-z0-9_]{1,32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +230,7 @@ class BotApiDouble:
                 return self._set_commands(fields)
             case "deleteWebhook":
                 return True
-        raise RefusedByTelegram(404, "Not Found")
+        raise RefusedByTelegram(404, "Not Found: method not found")
 
     def _get_chat(self, fields: Fields) -> Fields:
         chat = self.chats.known(number(fields, "chat_id"))
@@ -279,9 +280,9 @@ class BotApiDouble:
             raise bad_request("message to be replied not found")
         self._admit(chat.chat_id)
         silent = str(fields.get("disable_notification", "")).lower() == "true"
-        return self._message_json(
-            self.chats.post(Shown(chat.chat_id, 0, text, buttons, self._now_s(), silent, picture))
-        )
+        shown = Shown(chat.chat_id, 0, text, buttons, self._now_s(), silent, picture)
+        shown.link_preview = fields.get("link_preview_options") or {}
+        return self._message_json(self.chats.post(shown))
 
     def _edit(self, fields: Fields) -> Fields:
         chat_id = number(fields, "chat_id")
@@ -289,7 +290,9 @@ class BotApiDouble:
         buttons = checked_buttons(fields.get("reply_markup"))
         self.chats.writable(chat_id)
         self._admit(chat_id)
-        return self._message_json(self.chats.edit(chat_id, number(fields, "message_id"), text, buttons))
+        shown = self.chats.edit(chat_id, number(fields, "message_id"), text, buttons)
+        shown.link_preview = fields.get("link_preview_options") or {}
+        return self._message_json(shown)
 
     def _answer(self, fields: Fields) -> bool:
         query = str(fields.get("callback_query_id") or "")
@@ -300,13 +303,7 @@ class BotApiDouble:
         return True
 
     def _set_commands(self, fields: Fields) -> bool:
-        commands = fields.get("commands") or []
-        for each in commands:
-            if not _COMMAND.fullmatch(each.get("command", "")):
-                raise bad_request("BOT_COMMAND_INVALID")
-            if not 1 <= len(each.get("description", "")) <= 256:
-                raise bad_request("BOT_COMMAND_DESCRIPTION_INVALID")
-        self.commands = list(commands)
+        self.commands = checked_commands(fields.get("commands"))
         return True
 
     def _admit(self, chat_id: int) -> None:
@@ -318,7 +315,7 @@ class BotApiDouble:
             "message_id": shown.message_id,
             "date": shown.at_s,
             "chat": self.chats.known(shown.chat_id).json(),
-            "from": _me(),
+            "from": dict(_BOT),
         }
         if shown.edited:
             made["edit_date"] = self._now_s()
@@ -327,6 +324,8 @@ class BotApiDouble:
             made["photo"] = [{"file_id": "p", "file_unique_id": "p", "width": 1, "height": 1}]
         else:
             made["text"] = shown.text
+        if shown.link_preview:
+            made["link_preview_options"] = shown.link_preview
         if shown.buttons:
             made["reply_markup"] = {"inline_keyboard": shown.buttons}
         return made
@@ -344,7 +343,6 @@ class BotApiDouble:
 
 
 def _me() -> Fields:
-    return {
-        "id": BOT_ID, "is_bot": True, "first_name": "laggard", "username": "laggard_test_bot",
-        "can_join_groups": True, "can_read_all_group_messages": False, "supports_inline_queries": False,
-    }  # fmt: skip
+    """The bot as only getMe describes it."""
+    no = ("can_read_all_group_messages", "supports_inline_queries", "can_connect_to_business")
+    return {**_BOT, "can_join_groups": True, **dict.fromkeys(no, False)}

@@ -12,7 +12,7 @@ ChatState = Literal["open", "not started", "blocked", "kicked", "bot"]
 _FORBIDDEN: dict[str, str] = {
     "not started": "bot can't initiate conversation with a user",
     "blocked": "bot was blocked by the user",
-    "kicked": "bot was kicked from the group chat",
+    "kicked": "bot was kicked from the supergroup chat",
     "bot": "bots can't send messages to bots",
 }
 
@@ -32,6 +32,7 @@ class Shown:
     """How often."""
     by_bot: bool = True
     user_id: int = 0
+    link_preview: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -77,6 +78,8 @@ class Chats:
 
     def known(self, chat_id: int) -> Chat:
         """Raises RefusedByTelegram for a chat the bot never saw."""
+        if chat_id == 0:
+            raise bad_request("chat_id is empty")
         chat = self._chats.get(chat_id)
         if chat is None:
             raise bad_request("chat not found")

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 FaultKind = Literal[
-    "hang", "lost", "bad gateway", "reset", "html", "flood", "unauthorized", "malformed", "delay"
+    "hang", "lost", "bad gateway", "reset", "html", "flood", "unauthorized", "malformed", "misshapen", "delay"
 ]
 """``hang``: nothing happens and nothing is answered. ``lost``: it happens, but the answer never comes.
-``reset``: the connection is cut before anything happens. ``malformed``: updates that are no updates."""
+``reset``: the connection is cut before anything happens. ``malformed``: updates that are no updates.
+``misshapen``: a result of another shape than the method's, as of a server older or newer than the client."""
 
 ANY = ""
 

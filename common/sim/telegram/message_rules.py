@@ -1,4 +1,4 @@
-"""What Telegram refuses of a message, in its own words: length, entities, buttons."""
+"""What Telegram refuses of a message or a menu, in its own words: length, entities, buttons, commands."""
 
 import re
 from typing import Any
@@ -6,12 +6,15 @@ from typing import Any
 MAX_TEXT = 4096
 MAX_CAPTION = 1024
 MAX_DATA = 64
+MAX_COMMAND = 32
+MAX_DESCRIPTION = 256
 
 _TAG = re.compile(r"<(/?)([a-zA-Z-]+)((?:\s[^<>]*)?)>")
 _KNOWN = {
     "b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "span", "tg-spoiler", "a", "code", "pre",
     "blockquote", "tg-emoji",
 }  # fmt: skip
+_COMMAND = re.compile(r"[a-z0-9_]+")
 _ENTITY = {"&lt;": "<", "&gt;": ">", "&amp;": "&", "&quot;": '"'}
 
 
@@ -55,13 +58,34 @@ def checked_buttons(markup: Any) -> list[list[dict[str, str]]]:
     if not isinstance(rows, list):
         raise bad_request("object expected as reply markup")
     for button in (button for row in rows for button in row):
-        if not button.get("text"):
+        if "text" not in button:
+            raise bad_request("can't parse inline keyboard button: Can't find field \"text\"")
+        if not button.get("callback_data"):
             raise bad_request(
                 "can't parse inline keyboard button: Text buttons are unallowed in the inline keyboard"
             )
-        if not 1 <= len(button.get("callback_data", "").encode()) <= MAX_DATA:
+        if len(button["callback_data"].encode()) > MAX_DATA:
             raise bad_request("BUTTON_DATA_INVALID")
     return [[dict(button) for button in row] for row in rows]
+
+
+def checked_commands(commands: Any) -> list[dict[str, str]]:
+    """The menu of commands; raises RefusedByTelegram."""
+    if not isinstance(commands, list):
+        raise bad_request("can't parse commands JSON object")
+    for each in commands:
+        name, description = each.get("command", ""), each.get("description", "")
+        if not name:
+            raise bad_request("command must be non-empty")
+        if len(name) > MAX_COMMAND:
+            raise bad_request(f"command length must not exceed {MAX_COMMAND}")
+        if not description:
+            raise bad_request("command description must be non-empty")
+        if len(description) > MAX_DESCRIPTION:
+            raise bad_request(f"command description length must not exceed {MAX_DESCRIPTION}")
+        if not _COMMAND.fullmatch(name):
+            raise bad_request("BOT_COMMAND_INVALID")
+    return [dict(each) for each in commands]
 
 
 def _plain(text: str) -> str:

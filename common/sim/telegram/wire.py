@@ -10,7 +10,7 @@ from common.sim.telegram.faults import Fault
 from common.sim.telegram.message_rules import RefusedByTelegram, bad_request
 
 Fields = dict[str, Any]
-_NESTED = ("reply_markup", "reply_parameters", "allowed_updates", "commands")
+_NESTED = ("reply_markup", "reply_parameters", "allowed_updates", "commands", "link_preview_options")
 _MAX_PICTURE = 10_000_000
 """Bytes of one photo. https://core.telegram.org/bots/api#sendphoto"""
 MAX_BODY = 2 * _MAX_PICTURE
@@ -81,6 +81,8 @@ def wrong_answer(fault: Fault, method: str, pending: Sequence[Fields]) -> web.Re
             return refusal_answer(RefusedByTelegram(429, f"Too Many Requests: retry after {wait}", wait))
         case "unauthorized":
             return refusal_answer(RefusedByTelegram(401, "Unauthorized"))
+        case "misshapen":
+            return web.json_response({"ok": True, "result": {"chat": "?"}})
         case "malformed" if method == "getUpdates":
             broken: Fields = {"update_id": 1} if not pending else dict(pending[0])
             broken["message"] = {"date": "yesterday", "chat": 7}
