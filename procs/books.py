@@ -15,25 +15,24 @@ from common.feeds.market.book_keeper import UNFINISHED_NS, BookKeeper, Heard
 from common.feeds.market.book_witness import BookWitness
 from common.feeds.market.discovery import Discovery
 from common.feeds.market.gamma import slug_parts
-from common.feeds.market.kept_book import Best
+from common.feeds.market.market_events import BookSnapshot, Quiet
 from common.messages import Accepted, Answer, Command, FollowWindows, MarketState, Outcome, ProveBook, Request
 from common.runtime.canary_way import send_canaries
 from common.runtime.log import Burst
 from common.runtime.shell import Process, run
 from common.store.raw_frames import RawLog
-from common.units import MILLISECOND, SECOND
+from common.units import SECOND
+from procs.book_news import BookNews
 
 ROLE = "books"
 FLUSH_S = 0.05
 """Between two looks at books that fell quiet and at what waits to be published."""
-DEEPER_NS = 250 * MILLISECOND
-"""What changed below the best levels waits until the book was published this long ago; best levels do not."""
 CATCH_UP_S = 0.5
 """A change the witness shows may still be on its way to us: frames take tens of milliseconds."""
 
 
 class Watcher:
-    """What this process knows, and the one place where it is published."""
+    """What this process knows, and where it all comes together."""
 
     def __init__(self, process: Process) -> None:
         config = process.config
@@ -52,6 +51,7 @@ class Watcher:
             on_silence=lambda source: process.count(f"unanswered.{source}"),
         )
         self.keeper = BookKeeper(process.count)
+        self.news = BookNews(process, self.keeper)
         self.witness = BookWitness(
             # Its own thread and its own waiting: discovery is never behind it.
             HttpSource(config.venue.clob_url, process.clock),
@@ -80,16 +80,6 @@ class Watcher:
         """When a token was last asked for again."""
         self.more: dict[str, asyncio.Event] = {}
         """Set when data of a token comes that somebody waits for."""
-        self.news: dict[str, int] = {}
-        """Books to publish now, and when what they tell was received."""
-        self.fresh = asyncio.Event()
-        """Set when there is news."""
-        self.dirty: set[str] = set()
-        """Books that changed below their best levels only."""
-        self.told: dict[str, Best | None] = {}
-        """Status and best levels as published last."""
-        self.told_ns: dict[str, int] = {}
-        """When that was."""
         self.raw = RawLog(process.paths.tape_dir, ROLE)
         self.burst = Burst()
         self.discovery_age = process.watch("discovery", int(config.watch.discovery_stale_s * SECOND))
@@ -119,20 +109,7 @@ class Watcher:
             await asyncio.sleep(FLUSH_S)
             mono_ns, wall_ns = self.process.clock.mono_ns(), self.process.clock.wall_ns()
             self._conclude(self.keeper.settle(mono_ns))
-            for token in [token for token in self.dirty if mono_ns - self.told_ns.get(token, 0) >= DEEPER_NS]:
-                self._publish_book(token, wall_ns)
-
-    async def tell(self) -> None:
-        """Publish news until cancelled: of a book that moved in many frames at hand only what it came to."""
-        while True:
-            await self.fresh.wait()
-            self.publish_news()
-
-    def publish_news(self) -> None:
-        """Publish the books whose best levels, status or proof are news."""
-        self.fresh.clear()
-        while self.news:
-            self._publish_book(*self.news.popitem())
+            self.news.publish_deeper(mono_ns, wall_ns)
 
     def follow(self, command: Command, _request: Request) -> Answer:
         """Somebody needs the outcomes of these windows."""
@@ -184,7 +161,7 @@ class Watcher:
     async def _look_up(self, tokens: Iterable[str]) -> dict[str, str]:
         """Ask about books, one after the other, and act on the answers; returns what came of each."""
         words: dict[str, str] = {}
-        differing: list[clob_market.BookSnapshot] = []
+        differing: list[BookSnapshot] = []
         for token in tokens:
             told = await self.witness.look_up(token)
             words[token] = told.word
@@ -212,7 +189,7 @@ class Watcher:
         if token in self.silence.spoke:
             self.silence.spoke[token] = now
         self.book_age.touch()
-        self.dirty.add(token)
+        self.news.dirty.add(token)
 
     async def _follow_books(self) -> None:
         """Follow the books of windows that could be traded before they open; leave those that ended."""
@@ -224,11 +201,8 @@ class Watcher:
             sides[market.token_down] = (market, "down")
         for token in set(self.keeper.tokens()) - set(sides):
             self.keeper.drop(token)
-            self.dirty.discard(token)
-            for kept in (self.news, self.told, self.told_ns, self.asked_ns):
-                kept.pop(token, None)
-            self.process.facts.pop(_fact(token), None)
-            self.process.publisher.forget(f"book.{token}")
+            self.news.forget(token)
+            self.asked_ns.pop(token, None)
         for market, outcome in sides.values():
             self.keeper.follow(market, outcome, mono)
         # Only running windows must keep talking: before the opening silence is normal.
@@ -294,7 +268,7 @@ class Watcher:
                 )
             return
         for event in events:
-            if isinstance(event, clob_market.Quiet):
+            if isinstance(event, Quiet):
                 self.process.count(f"quiet.{event.kind}")
         for token, true_mono_ns in heard.alive.items():
             self.silence.heard(token, true_mono_ns)
@@ -302,22 +276,17 @@ class Watcher:
                 self.more[token].set()
         if heard.alive:
             self.book_age.touch()
-        for token in heard.changed:
-            if self.keeper.best(token) == self.told.get(token):
-                self.dirty.add(token)
-            else:
-                self.news[token] = recv_ns
+        self.news.sort(heard.changed, recv_ns)
         if heard.resync:
             # What nobody may trust any more waits for no other frame.
-            self.publish_news()
-        elif self.news:
-            self.fresh.set()
+            self.news.publish()
+        else:
+            self.news.wake()
         self._doubt(heard)
 
     def _conclude(self, heard: Heard) -> None:
         """Publish at once what became of books without a frame, whatever it is."""
-        self.news |= dict.fromkeys(heard.changed, self.process.clock.wall_ns())
-        self.publish_news()
+        self.news.publish_at_once(heard.changed)
         self._doubt(heard)
 
     def _doubt(self, heard: Heard) -> None:
@@ -337,21 +306,6 @@ class Watcher:
         else:
             self.awaited.add(token)
 
-    def _publish_book(self, token: str, recv_ns: int) -> None:
-        self.dirty.discard(token)
-        state = self.keeper.state(token)
-        if state is None:
-            return
-        self.told[token], self.told_ns[token] = self.keeper.best(token), self.process.clock.mono_ns()
-        self.process.count("books")
-        if state.status == "resync":
-            self.process.facts[_fact(token)] = f"asked for again: {self.keeper.doubt(token)}"
-        else:
-            self.process.facts.pop(_fact(token), None)
-        self.process.publisher.publish(
-            f"book.{token}", state, ts_event_ns=state.venue_ns, ts_recv_ns=recv_ns, keep=True
-        )
-
     def _publish_market(self, market: MarketState) -> None:
         self.process.set_count("windows", len(self.discovery.markets))
         self.process.publisher.publish(f"market.{market.window}", market, keep=True)
@@ -360,10 +314,6 @@ class Watcher:
         troubles = [self.discovery_trouble, "" if self.link_up else self.link_text]
         text = "; ".join(trouble for trouble in troubles if trouble)
         self.process.set_state("degraded" if text else "ready", text or self.link_text)
-
-
-def _fact(token: str) -> str:
-    return f"book.{token[:12]}"
 
 
 async def books(process: Process) -> None:
@@ -375,7 +325,7 @@ async def books(process: Process) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(watcher.discover(), name="discovery")
             group.create_task(watcher.flush(), name="flush")
-            group.create_task(watcher.tell(), name="news")
+            group.create_task(watcher.news.tell(), name="news")
             group.create_task(watcher.hear_witness(), name="witness")
             group.create_task(send_canaries(process), name="canaries")
             group.create_task(keep_connected(watcher.link, process.clock, process.log), name="market channel")

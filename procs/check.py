@@ -20,8 +20,9 @@ from common.errors import ConfigError, DependencyMissing, FeedError, FeedRefused
 from common.feeds.account.user_channel import user_link
 from common.feeds.connection import Link, Silence, keep_connected
 from common.feeds.http import HttpSource
-from common.feeds.market.clob_market import BookSnapshot, first_subscription, parse_frame
+from common.feeds.market.clob_market import first_subscription, parse_frame
 from common.feeds.market.discovery import Discovery
+from common.feeds.market.market_events import BookSnapshot
 from common.messages import CheckResult, ChecksReport, MarketState
 from common.research.falsification.verdict import evidence_check
 from common.runtime.clock import SystemClock

@@ -31,7 +31,7 @@ from common.messages import (
     Submit,
 )
 from common.runtime.calls import call
-from common.runtime.canary_way import end_way
+from common.runtime.canary_way import end_way, tell_heard
 from common.runtime.shell import Process, run
 from common.store.journal import Journal, open_journal
 from common.units import MILLISECOND, SECOND
@@ -136,6 +136,7 @@ async def listen(process: Process, desk: Desk) -> None:
     def deliver(envelopes: list[Envelope]) -> None:
         news = [envelope for envelope in envelopes if is_news(newest, envelope)]
         desk.hear(news, "books" in subscriber.unsynced())
+        tell_heard(process, news)
         if any(isinstance(envelope.body, BookState) for envelope in envelopes):
             age.touch()
 

@@ -4,7 +4,7 @@ Joins the parts and runs them; what anything means is for the desk. Never gives 
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,34 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from common.core.account import broken_sums
-from common.core.order_effects import (
-    Refuse,
-)
-from common.core.order_events import (
-    HoldAsked,
-    NotSent,
-    VenueAnswer,
-)
+from common.core.order_events import HoldAsked
 from common.core.order_outcome import CHECKS_HOLD
-from common.core.order_sale import Sale
-from common.core.order_state import (
-    Order,
-)
-from common.core.venue_facts import Reading, Unread
 from common.errors import ConfigError, DependencyMissing, FeedRefused, FrameRefused, LaggardError
 from common.feeds.account.user_channel import user_link
 from common.feeds.backoff import Backoff
 from common.feeds.connection import USER_AGENT, keep_connected
-from common.messages import (
-    Answer,
-    ChecksReport,
-    Command,
-    MarketState,
-    ReadChecks,
-    Request,
-    Submit,
-    WalletReport,
-)
+from common.messages import Answer, ChecksReport, Command, ReadChecks, Request, WalletReport
 from common.research.falsification.verdict import evidence_check
 from common.runtime.config import Config
 from common.runtime.credentials import Secret, read_credentials
@@ -47,9 +26,10 @@ from common.runtime.paths import Paths
 from common.runtime.shell import Process
 from common.runtime.trading_key import TradingKey, close_doors, read_trading_key
 from common.units import SECOND
+from common.venue.away import Away
 from common.venue.checks import NO_WINDOW, ONE_CHECK_S, CheckContext, failures, run_checks
 from common.venue.desk import Desk
-from common.venue.port import Activity, OrderPort, Prepared
+from common.venue.port import OrderPort
 from procs.api_access import HOLD, ApiAccess
 
 if TYPE_CHECKING:
@@ -63,35 +43,6 @@ CHECK_EACH_S = 180.0
 FAILED_AGAIN_S = 5.0
 NOT_CHECKED = ChecksReport(at_ns=0, results=())
 CLOB_FIELDS = ("api_key", "secret", "passphrase")
-
-
-@dataclass(slots=True)
-class Away:
-    """The order port of a venue that is not connected yet: nothing goes out, nothing is known."""
-
-    why: str = "the venue is not connected yet"
-    mode: str = "live"
-
-    def prepare(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
-        return Refuse("not-connected", self.why)
-
-    def prepare_sale(self, sale: Sale, market: MarketState) -> Prepared | Refuse:
-        return Refuse("not-connected", self.why)
-
-    def rehearse(self, submit: Submit, market: MarketState) -> Prepared | Refuse:
-        return Refuse("not-connected", self.why)
-
-    async def place(self, order: Order, market: MarketState) -> VenueAnswer:
-        return NotSent(self.why)
-
-    async def look_up(self, order: Order) -> Reading:
-        return Unread(self.why)
-
-    async def trades_since(self, since_ns: int, own: Sequence[str]) -> Activity | Unread:
-        return Unread(self.why)
-
-    async def cancel(self, order: Order) -> None:
-        return
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from common.core.vigil import Beat, Changed, HoldOrders, Looked, Over, Row, Say,
 from common.errors import EXIT_OK, CallRefused, CallTimedOut
 from common.messages import SCHEMA, Alert, Canary, Envelope, Heartbeat, SetPosture
 from common.runtime.calls import call
-from common.runtime.canary_way import FEEDS
+from common.runtime.canary_way import FEEDS, HEARD
 from common.runtime.endpoints import ROLES, publish_endpoint
 from common.runtime.shell import HEARTBEAT_S, Process, run
 from common.runtime.sockets import is_readable, plain_socket
@@ -188,7 +188,9 @@ def understood(topic: bytes, raw: bytes, mono_ns: int) -> Beat | Heard | Garbled
     if envelope.schema > SCHEMA:
         return Garbled(envelope.source, f"schema {envelope.schema}, here {SCHEMA}")
     if isinstance(body, Canary):
-        return Heard(body.feed, body.boot, body.number, envelope.source, envelope.mono_ns)
+        itself = topic.endswith(HEARD.encode())
+        hop = canary.link(body.feed, envelope.source) if itself else envelope.source
+        return Heard(body.feed, body.boot, body.number, hop, envelope.mono_ns)
     return None
 
 

@@ -185,8 +185,9 @@ def means_of(process: Process, outbox: "Outbox") -> "Means":
             leave_marker(directory, f"{SIGNATURE}{reason}")
         return bool(read_marker(directory))
 
-    def lift_halt() -> None:
-        if (read_marker(directory) or "").startswith(SIGNATURE):
+    def lift_halt(reason: str) -> None:
+        # Whoever left another note was not answered, and counts on it.
+        if read_marker(directory) == f"{SIGNATURE}{reason}":
             (directory / MARKER).unlink(missing_ok=True)
 
     def mute(lane: Lane, minutes: int) -> None:

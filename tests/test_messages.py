@@ -1,6 +1,8 @@
 """The wire: plain msgpack that any reader understands, tolerant of what a newer writer adds."""
 
 import base64
+import importlib
+import pkgutil
 from pathlib import Path
 from typing import get_args
 
@@ -8,9 +10,11 @@ import msgpack
 import msgspec
 import pytest
 
+from common import messages
 from common.messages import (
     SCHEMA,
     Answer,
+    Body,
     Command,
     Envelope,
     Fill,
@@ -117,3 +121,34 @@ def test_the_schema_counts_the_kinds_of_messages() -> None:
     """A new kind is one an older process cannot read: whoever adds one raises SCHEMA and writes it here."""
     kinds = {kind.__struct_config__.tag for union in (Published, Command, Answer) for kind in get_args(union)}
     assert (SCHEMA, len(kinds)) == (3, 44)
+
+
+TAGS = {
+    "Published": """
+        tick market book verdict view routes order fill position posture account resolution redemption
+        heartbeat alert canary
+    """,
+    "Command": """
+        status? snapshot? why? follow set-posture cancel-all flatten account? oracles? prove? checks? wallet?
+        redeem redemptions? plan? submit canary
+    """,
+    "Answer": """
+        status snapshot why account-report oracles proof checks wallet redemptions plan accepted refused
+    """,
+}
+"""What tapes hold and running processes say to each other."""
+
+
+@pytest.mark.parametrize("union", TAGS)
+def test_the_tags_on_the_wire_stay_what_they_are(union: str) -> None:
+    tags = {kind.__struct_config__.tag for kind in get_args(getattr(messages, union))}
+    assert tags == set(TAGS[union].split())
+
+
+def test_every_kind_can_travel_and_every_name_is_imported_from_one_place() -> None:
+    travelling = {kind for union in (Published, Command, Answer) for kind in get_args(union)}
+    for part in pkgutil.iter_modules(messages.__path__, f"{messages.__name__}."):
+        for name, value in vars(importlib.import_module(part.name)).items():
+            if isinstance(value, type) and value.__module__ == part.name:
+                assert name in messages.__all__
+                assert value is Body or not issubclass(value, Body) or value in travelling, name

@@ -52,8 +52,8 @@ class Means(NamedTuple):
 
     leave_halt: Callable[[str], bool]
     """Make the executor's next start begin halted; whether that could be noted."""
-    lift_halt: Callable[[], None]
-    """Take that back."""
+    lift_halt: Callable[[str], None]
+    """Take back the note with this reason; another one stays."""
     mute: Callable[[Lane, int], None]
     """Silence a lane of messages for so many minutes."""
     restart_self: Callable[[], None]
@@ -87,10 +87,7 @@ async def act(process: Process, means: Means, asked: Asked, user_id: int, reques
         case "cancelall":
             return await _until_answered(process, means, CancelAll(who=who), request_id)
         case "resume":
-            said = await _once(process, "executor", _posture("trading", who), request_id)
-            if said.startswith(_DONE):
-                means.lift_halt()
-            return said
+            return await _once(process, "executor", _posture("trading", who), request_id)
         case "flatten":
             wish = Flatten(who=who, reason="asked for in the chat")
             return await _once(process, "executor", wish, request_id, FLATTEN_NS)
@@ -143,7 +140,8 @@ async def _until_answered(
 ) -> str:
     """Ask the executor until it answers, or patience ends.
 
-    With a reason to halt its next start is marked meanwhile, and the mark lifted once it has answered.
+    With a reason to halt its next start is marked meanwhile. Once it has answered, the halt is in its journal
+    with who asked for it; a mark that stayed would make its next start forget who that was.
     """
     deadline_ns = process.clock.mono_ns() + int(PATIENCE_S * SECOND)
     tries, marked = 0, False
@@ -161,7 +159,7 @@ async def _until_answered(
             await asyncio.sleep(0.2)
             continue
         if marked:
-            means.lift_halt()
+            means.lift_halt(halt_reason)
         return said
     return f"{_NOT_DONE} Its next start begins halted." if marked else _NOT_DONE
 

@@ -17,24 +17,24 @@ LIMIT_S = 8.0
 _MOST_CHATS = 5
 
 
-def verify(config: Config) -> str:
-    """Ask Telegram whether token and chats are right, and write to each; returns the bot's name.
+def verify(config: Config, greeting: str = "laggard starts.") -> str:
+    """Ask Telegram whether token and chats are right, and greet each; returns the bot's name.
 
     Raises ConfigError with Telegram's reason when they are not, DependencyMissing when it cannot be asked.
     """
     paths = make_paths(config.paths.state_dir, config.paths.run_dir, config.paths.credentials_dir)
     account = read_account(config, paths)
-    return asyncio.run(_verify(config, account, str(paths.credentials_file("telegram"))))
+    return asyncio.run(_verify(config, account, str(paths.credentials_file("telegram")), greeting))
 
 
-async def _verify(config: Config, account: Account, file: str) -> str:
+async def _verify(config: Config, account: Account, file: str, greeting: str) -> str:
     api: BotApi | None = None
     try:
         async with asyncio.timeout(LIMIT_S):
             api = BotApi(account.token, config.telegram.api_url, answer_s=config.telegram.answer_s)
             name = await api.get_me()
             for chat_id in account.chats:
-                await _greet(api, name, chat_id)
+                await _greet(api, name, chat_id, greeting)
     except BadToken as error:
         raise ConfigError([f"{error}; copy it anew from @BotFather into {file}"]) from None
     except (Unreachable, TimeoutError) as error:
@@ -48,10 +48,10 @@ async def _verify(config: Config, account: Account, file: str) -> str:
     return name
 
 
-async def _greet(api: BotApi, name: str, chat_id: int) -> None:
+async def _greet(api: BotApi, name: str, chat_id: int, greeting: str) -> None:
     try:
         await api.get_chat(chat_id)
-        await api.send_text(chat_id, "laggard starts.", silent=True)
+        await api.send_text(chat_id, greeting, silent=True)
     except Flooded:
         return  # it knows the chat well
     except Refused as refusal:

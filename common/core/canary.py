@@ -1,4 +1,4 @@
-"""Which hop of the way feed -> strategist -> executor is sick, by the canaries that did not come in time.
+"""Which hop of the way feed -> strategist -> executor, or books -> executor, is sick: canaries came late.
 
 Owns that rule and the end of what it said. Never reads a clock or a socket, never restarts anything: what it
 names is told to people. A process that hangs as a whole is the business of ``common.core.vigil``.
@@ -20,6 +20,8 @@ START_NS = 20 * SECOND_NS
 """The same for a process that is still starting: a live executor first reads its account."""
 WAY = ("strategist", "executor")
 """Who passes a canary on, in this order."""
+LINKS = (("books", "executor"),)
+"""Who hears a feed itself, beside the way: the executor judges an order by books it has heard."""
 UP = frozenset({"ready", "degraded"})
 _FRESH_NS = PERIOD_NS + LATE_NS + SECOND_NS
 """Within this the next canary of a feed has come and can be judged; a feed without one is silent."""
@@ -35,6 +37,7 @@ class Heard:
     boot: str
     number: int
     hop: str
+    """The process; where it heard the feed itself instead, the name of that link."""
     sent_ns: int
     """When that process published it."""
 
@@ -90,6 +93,11 @@ class Canaries:
     looked_ns: int | None = None
 
 
+def link(feed: str, hop: str) -> str:
+    """The name of the link between a feed and a process that hears it."""
+    return f"{feed}{_LINK}{hop}"
+
+
 def step(canaries: Canaries, event: Event) -> tuple[Canaries, tuple[Effect, ...]]:
     """Take one event; returns the next state and what to say now."""
     if isinstance(event, Heard):
@@ -105,7 +113,8 @@ def _heard(canaries: Canaries, heard: Heard) -> Canaries:
     flights = canaries.flights.get(heard.feed, ())
     for place, flight in enumerate(flights):
         if (flight.boot, flight.number) == (heard.boot, heard.number):
-            seen = replace(flight, sent_ns={**flight.sent_ns, heard.hop: heard.sent_ns})
+            # Of a canary told twice, as after a snapshot, the first time counts.
+            seen = replace(flight, sent_ns={heard.hop: heard.sent_ns, **flight.sent_ns})
             flights = (*flights[:place], seen, *flights[place + 1 :])
             break
     else:
@@ -182,7 +191,7 @@ def _sick(canaries: Canaries, now: int) -> Iterable[tuple[str, str]]:
         why = _missing(standings.get(feed), now) or _silent(canaries, feed, now)
         if why:
             yield feed, f"{feed} {why}"
-    before = ""
+    before, judged = "", dict[str, tuple[_Crossing, ...]]()
     for hop in WAY:
         why = _missing(standings.get(hop), now)
         if why:
@@ -195,7 +204,7 @@ def _sick(canaries: Canaries, now: int) -> Iterable[tuple[str, str]]:
             feed: crossings
             for feed, flights in canaries.flights.items()
             if feed not in canaries.garbled
-            and (crossings := tuple(_crossings(standings, flights, before or feed, hop, now)))
+            and (crossings := tuple(_crossings(standings, flights, (before or feed, hop), hop, now)))
             and now - crossings[-1].came_ns <= _FRESH_NS
         }
         late = [feed for feed in sorted(judged) if not judged[feed][-1].in_time]
@@ -211,13 +220,30 @@ def _sick(canaries: Canaries, now: int) -> Iterable[tuple[str, str]]:
         for feed in late:
             if _others_cross(judged, late, judged[feed][-1].came_ns):
                 yield (
-                    f"{feed}{_LINK}{hop}",
+                    link(feed, hop),
                     (
                         f"the canary of {feed} did not come through {hop} within {LATE_NS / SECOND_NS:g} s, "
                         f"those of other feeds before and after it did: what it publishes is lost or late"
                     ),
                 )
         before = hop
+    for feed, hop in LINKS:
+        # Only here is it known that the process itself is well: every canary of the way came through it.
+        told = link(feed, hop)
+        crossings = tuple(_crossings(standings, canaries.flights.get(feed, ()), (feed, hop), told, now))
+        if (
+            crossings
+            and now - crossings[-1].came_ns <= _FRESH_NS
+            and not crossings[-1].in_time
+            and _others_cross(judged, (), crossings[-1].came_ns)
+        ):
+            yield (
+                told,
+                (
+                    f"{hop} did not hear the canary of {feed} itself within {LATE_NS / SECOND_NS:g} s, "
+                    f"though canaries come to it by others: its subscription is dead or late; restart {hop}"
+                ),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,14 +255,18 @@ class _Crossing:
 
 
 def _crossings(
-    standings: Mapping[str, Standing], flights: tuple[Flight, ...], before: str, hop: str, now: int
+    standings: Mapping[str, Standing], flights: tuple[Flight, ...], ends: tuple[str, str], told: str, now: int
 ) -> Iterable[_Crossing]:
-    """The canaries of one feed whose crossing of a hop can be judged by now, the newest last."""
+    """The canaries of one feed whose crossing from one process to the next can be judged by now, newest last.
+
+    ``told`` is the name under which the second one tells of it.
+    """
+    before, hop = ends
     first, second = standings.get(before), standings.get(hop)
     if first is None or second is None or first.up_ns is None or second.up_ns is None:
         return
     for flight in flights:
-        came_ns, passed_ns = flight.sent_ns.get(before), flight.sent_ns.get(hop)
+        came_ns, passed_ns = flight.sent_ns.get(before), flight.sent_ns.get(told)
         # One on its way during a restart proves nothing.
         if came_ns is None or came_ns < first.up_ns or came_ns < second.up_ns + SETTLE_NS:
             continue

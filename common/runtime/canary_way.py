@@ -1,12 +1,13 @@
 """The canary's way through a process: a feed sends one each few seconds, whoever hears it passes it on.
 
-Owns sending and passing on. Never judges: ``common.core.canary`` names the sick hop, the sentinel says it.
+Owns sending, passing on, topics. Never judges: ``common.core.canary`` names a sick hop, the sentinel says it.
 """
 
 import asyncio
+from collections.abc import Iterable
 
 from common.core.canary import PERIOD_NS
-from common.messages import Answer, Canary, Command, Refused, Request
+from common.messages import Answer, Canary, Command, Envelope, Refused, Request, envelope_id
 from common.runtime.calls import Caller
 from common.runtime.endpoints import ORACLES
 from common.runtime.shell import Process
@@ -14,6 +15,8 @@ from common.units import SECOND
 
 FEEDS = (*ORACLES, "books")
 """Where canaries begin."""
+HEARD = ".heard"
+"""Ends the topic under which a process tells of a canary that it heard from the feed, beside the way."""
 
 
 async def send_canaries(process: Process) -> None:
@@ -35,6 +38,14 @@ def pass_on(process: Process, canary: Canary, cause: str, callee: Caller) -> Non
     asked = callee.ask(canary, request_id=f"canary/{canary.boot}/{canary.number}")
     # Refused or not answered: what became of it the sentinel hears from the other end, and nobody here.
     asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def tell_heard(process: Process, envelopes: Iterable[Envelope]) -> None:
+    """Tell of the canaries among what was heard from a feed itself; they go no further."""
+    for envelope in envelopes:
+        if isinstance(envelope.body, Canary):
+            topic = f"canary.{envelope.body.feed}{HEARD}"
+            process.publisher.publish(topic, envelope.body, cause=envelope_id(envelope))
 
 
 def end_way(process: Process, command: Command, _request: Request) -> Answer:

@@ -1,111 +1,35 @@
-"""What can be configured: the sections of the file, their defaults and what each value may be.
+"""What can be configured: the sections of the file, their keys and defaults.
 
-Knows no file and no environment; beside ``config`` the only module that knows pydantic.
+Knows no file and no environment. What a value may be is in ``config_values``; below the processes only these
+two and ``config`` know pydantic.
 """
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from common.messages import RouteName
-from common.units import NotANumber, ppm_exact, ppm_of_percent_exact, price4_exact, usd6_exact
+from common.runtime.config_values import (
+    DISTINCT,
+    Address,
+    FeedId,
+    Fraction,
+    HttpUrl,
+    LoopbackAddress,
+    Money,
+    Percent,
+    Price,
+    Seconds,
+    UserIds,
+    Volatility,
+    VolatilityByAsset,
+    Waiver,
+    WebSocketUrl,
+)
 
-
-def _money(text: str) -> str:
-    try:
-        amount = usd6_exact(text)
-    except NotANumber as error:
-        raise ValueError(str(error)) from None
-    if amount < 0:
-        raise ValueError("must be dollars, not negative, with at most six decimals")
-    return text
-
-
-def _price(text: str) -> str:
-    try:
-        price = price4_exact(text)
-    except NotANumber as error:
-        raise ValueError(str(error)) from None
-    if not 0 < price < 10_000:
-        raise ValueError("must be a token price between 0 and 1")
-    return text
-
-
-def _percent(text: str) -> str:
-    try:
-        ppm = ppm_of_percent_exact(text)
-    except NotANumber as error:
-        raise ValueError(str(error)) from None
-    if not 0 <= ppm <= 1_000_000:
-        raise ValueError("must be between 0 and 100 percent, with at most four decimals")
-    return text
-
-
-def _fraction(text: str) -> str:
-    if not 0 < _ppm(text) <= 1_000_000:
-        raise ValueError("must be greater than 0 and at most 1, with at most six decimals")
-    return text
-
-
-def _volatility(text: str) -> str:
-    if not 0 < _ppm(text) <= 10_000_000:
-        raise ValueError("must be greater than 0 and at most 10 (0.6 is 60 % a year)")
-    return text
-
-
-def _ppm(text: str) -> int:
-    try:
-        return ppm_exact(text)
-    except NotANumber as error:
-        raise ValueError(str(error)) from None
-
-
-def _one_each(entries: tuple[str, ...]) -> tuple[str, ...]:
-    for entry in entries:
-        _volatility(entry.partition("=")[2])
-    _distinct(tuple(entry.partition("=")[0] for entry in entries))
-    return entries
-
-
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"names {', '.join(twice)} twice")
-    return names
-
-
-def _loopback(address: str) -> str:
-    host, _, port = address.rpartition(":")
-    if address and not (
-        (host in ("localhost", "[::1]") or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host))
-        and port.isascii()
-        and port.isdigit()
-        and 0 < int(port) < 65_536
-    ):
-        raise ValueError("must be an address of this host alone and a port, such as 127.0.0.1:9464")
-    return address
-
-
-def _distinct_ids(ids: tuple[int, ...]) -> tuple[int, ...]:
-    _distinct(tuple(str(one) for one in ids))
-    strange = [one for one in ids if one <= 0]
-    if strange:
-        raise ValueError(f"{strange[0]} is no person's id: those are positive, a group's is negative")
-    return ids
-
-
-Money = Annotated[str, AfterValidator(_money)]
-Price = Annotated[str, AfterValidator(_price)]
-Percent = Annotated[str, AfterValidator(_percent)]
-Fraction = Annotated[str, AfterValidator(_fraction)]
-Volatility = Annotated[str, AfterValidator(_volatility)]
-AssetVolatility = Annotated[str, Field(pattern=r"^(btc|eth|sol|xrp)=[0-9.]+$")]
-Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
 Kind = Literal["spot", "twap30", "twap60", "binance"]
 Exchange = Literal["coinbase", "kraken", "binance"]
 Family = Literal["chainlink", "coinbase", "kraken", "binance"]
-Address = Annotated[str, Field(pattern=r"^(0x[0-9a-fA-F]{40})?$")]
 WalletKind = Literal["eoa", "proxy", "safe", "deposit"]
 ContractName = Literal[
     "ctf",
@@ -121,10 +45,6 @@ ContractName = Literal[
     "auto_redeemer",
 ]
 KeySource = Literal["file", "keystore", "environment"]
-FeedId = Annotated[str, Field(pattern=r"^[a-z0-9]+/(spot|twap30|twap60)=0x[0-9a-fA-F]{64}$")]
-LoopbackAddress = Annotated[str, AfterValidator(_loopback)]
-WebSocketUrl = Annotated[str, Field(pattern=r"^wss?://")]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://")]
 
 
 class Section(BaseModel):
@@ -162,7 +82,7 @@ class Venue(Section):
     """The account's own orders and trades."""
     geoblock_url: HttpUrl = "https://polymarket.com/api/geoblock"
     """Says whether you may trade from where you are."""
-    chain_rpc_urls: Annotated[tuple[HttpUrl, ...], AfterValidator(_distinct), Field(min_length=1)] = (
+    chain_rpc_urls: Annotated[tuple[HttpUrl, ...], DISTINCT, Field(min_length=1)] = (
         "https://polygon.drpc.org",
         "https://polygon-bor-rpc.publicnode.com",
     )
@@ -216,7 +136,7 @@ class Redeem(Section):
 class Oracles(Section):
     """Which price routes to run, best first, and which of their series must never fall silent."""
 
-    routes: Annotated[tuple[RouteName, ...], AfterValidator(_distinct), Field(min_length=1)] = (
+    routes: Annotated[tuple[RouteName, ...], DISTINCT, Field(min_length=1)] = (
         "chainlink",
         "polybolt",
         "rtds",
@@ -243,7 +163,7 @@ class Chainlink(Section):
 class Exchanges(Section):
     """Public tickers: early warning beside the oracle, never what settles."""
 
-    names: Annotated[tuple[Exchange, ...], AfterValidator(_distinct)] = ("coinbase", "kraken", "binance")
+    names: Annotated[tuple[Exchange, ...], DISTINCT] = ("coinbase", "kraken", "binance")
     coinbase_url: WebSocketUrl = "wss://ws-feed.exchange.coinbase.com"
     kraken_url: WebSocketUrl = "wss://ws.kraken.com/v2"
     binance_url: WebSocketUrl = "wss://stream.binance.com:9443/ws"
@@ -268,9 +188,9 @@ class Strategy(Section):
     """The most one order may cost by Kelly's criterion, fee included; the limits of [risk] hold as well."""
     volatility_annual: Volatility = "0.6"
     """Of the model alone, and yours to estimate: the standard deviation of a year's return."""
-    volatility_by_asset: Annotated[tuple[AssetVolatility, ...], AfterValidator(_one_each)] = ()
+    volatility_by_asset: VolatilityByAsset = ()
     """Other values for single assets: ``btc=0.45, sol=0.9``."""
-    families: Annotated[tuple[Family, ...], AfterValidator(_distinct)] = ("chainlink",)
+    families: Annotated[tuple[Family, ...], DISTINCT] = ("chainlink",)
     """Best first; every one but chainlink is a stand-in that does not settle, for paper trading only."""
     max_tick_age_s: Seconds = 5
     """No order on an oracle price older than this."""
@@ -303,18 +223,12 @@ class Risk(Section):
     """This much of the cash is never staked."""
 
 
-def _waiver(text: str) -> str:
-    if text and (len(text.strip()) < 20 or len(text.split()) < 4):
-        raise ValueError("must be a sentence of your own that says that you trade without evidence, and why")
-    return text
-
-
 class Evidence(Section):
     """What real money may go by: ``laggard falsify`` makes a verdict, ``laggard up --live`` asks for it."""
 
     verdict: str = ""
     """The verdict file; otherwise verdict.json beside the journal."""
-    waiver: Annotated[str, AfterValidator(_waiver)] = ""
+    waiver: Waiver = ""
     """A sentence of your own in place of a supported verdict; it is shown at every start."""
 
 
@@ -387,7 +301,7 @@ class Telegram(Section):
     """`laggard up` starts nothing while Telegram refuses the token or the chat, or does not answer."""
     chat_id: int = 0
     """Where to write: a person's id, or a group's (negative); 0: to each allowed user in private."""
-    allowed_users: Annotated[tuple[int, ...], AfterValidator(_distinct_ids)] = ()
+    allowed_users: UserIds = ()
     """Ids of the people who may command; empty: the person whose private chat `chat_id` is."""
     api_url: HttpUrl = "https://api.telegram.org"
     poll_s: Annotated[float, Field(gt=0, le=50)] = 10

@@ -17,29 +17,17 @@ from typing import NamedTuple
 
 import msgspec
 
-from common.core.remote.lanes import MUTABLE, Waiting, is_muted
-from common.core.remote.letters import (
-    LANES,
-    MAX_CAPTION,
-    MAX_TEXT,
-    Lane,
-    Letter,
-    cut,
-    is_card,
-    merged,
-)
+from common.core.remote.lanes import MUTABLE, Waiting
+from common.core.remote.letters import MAX_CAPTION, MAX_TEXT, Lane, Letter, cut, is_card
 from common.errors import DependencyMissing, InvariantBroken
 from common.runtime.clock import Clock
 from common.store.database import open_database, take_lock, transaction, translated
+from common.store.outbox_rows import LEFT_OUT, add, doubt, finish, message_of, wait_again
 from common.store.outbox_schema import letter_of, packed, prepare, shows, text_shown
 from common.units import SECOND
 
 OWNER = "telegram process"
-MOST_WAITING: dict[Lane, int] = {"reply": 20, "trade": 40, "info": 30, "digest": 4}
-"""Of one chat; beyond it the oldest is left out. What is critical is never left out."""
 KEPT_NS = 7 * 86_400 * SECOND
-LEFT_OUT = "left-out"
-"""The key of the letter that says how many were left out."""
 REPEATED = "(repeated) "
 _PRUNE_EVERY = 200
 
@@ -84,7 +72,7 @@ class Outbox:
         letter = msgspec.structs.replace(letter, text=cut(letter.text, most))
         try:
             with self._write() as connection:
-                number = self._put(connection, letter)
+                number = add(connection, letter, self._clock.wall_ns())
         except DependencyMissing:
             if letter.lane != "critical":
                 raise
@@ -92,62 +80,6 @@ class Outbox:
             self._unsaved[number] = letter
         self.on_put()
         return number
-
-    def _put(self, connection: sqlite3.Connection, letter: Letter) -> int:
-        if is_card(letter):
-            waiting = connection.execute(
-                "SELECT number, body FROM letters WHERE chat_id = ? AND key = ? AND state = 'waiting' "
-                "AND lane <> 'critical'",
-                (letter.chat_id, letter.key),
-            ).fetchone()
-            if waiting is not None:
-                both = merged(letter_of(waiting["body"]), letter)
-                connection.execute(
-                    "UPDATE letters SET lane = ?, body = ? WHERE number = ?",
-                    (both.lane, packed(both), waiting["number"]),
-                )
-                return int(waiting["number"])
-            shown = self._message(connection, letter)
-            if shown is not None and shown["shows"] == shows(letter):
-                return int(shown["number"])
-        now_ns = self._clock.wall_ns()
-        state = "muted" if is_muted(letter.lane, self._mutes(connection), now_ns) else "waiting"
-        number = connection.execute(
-            "INSERT INTO letters (lane, chat_id, key, state, put_ns, body) VALUES (?, ?, ?, ?, ?, ?)",
-            (letter.lane, letter.chat_id, letter.key, state, now_ns, packed(letter)),
-        ).lastrowid
-        if state == "waiting" and letter.lane != "critical":
-            self._keep_bound(connection, letter.lane, letter.chat_id)
-        return int(number or 0)
-
-    def _keep_bound(self, connection: sqlite3.Connection, lane: Lane, chat_id: int) -> None:
-        """Leave out the oldest of a lane that is full."""
-        surplus = connection.execute(
-            "SELECT number FROM letters WHERE chat_id = ? AND lane = ? AND state = 'waiting' AND key <> ? "
-            "ORDER BY number DESC LIMIT -1 OFFSET ?",
-            (chat_id, lane, LEFT_OUT, MOST_WAITING[lane]),
-        ).fetchall()
-        for row in surplus:
-            self._leave_out(connection, row["number"], lane, chat_id, "left out")
-
-    def _leave_out(
-        self, connection: sqlite3.Connection, number: int, lane: Lane, chat_id: int, state: str
-    ) -> None:
-        """Never send this one; a letter says how many there were."""
-        self._finish(connection, number, state)
-        connection.execute(
-            "INSERT INTO left_out (chat_id, lane, letters) VALUES (?, ?, 1) "
-            "ON CONFLICT (chat_id, lane) DO UPDATE SET letters = letters + 1",
-            (chat_id, lane),
-        )
-        rows = connection.execute("SELECT lane, letters FROM left_out WHERE chat_id = ?", (chat_id,))
-        counts = {row["lane"]: int(row["letters"]) for row in rows}
-        parts = ", ".join(f"{counts[each]} {each}" for each in LANES if each in counts)
-        text = (
-            f"{sum(counts.values())} messages were left out ({parts}): more than this chat may get, "
-            "or no answer whether they arrived. /status shows how things are now."
-        )
-        self._put(connection, Letter(lane="info", chat_id=chat_id, text=text, key=LEFT_OUT))
 
     def mute(self, lane: Lane, until_wall_ns: int) -> None:
         """Send nothing of a lane until then; what comes meanwhile is not kept for later.
@@ -191,7 +123,7 @@ class Outbox:
                 (self._clock.wall_ns(), number),
             )
             letter = letter_of(row["body"])
-            message = self._message(connection, letter) if is_card(letter) else None
+            message = message_of(connection, letter) if is_card(letter) else None
             if letter.key == LEFT_OUT:
                 # From here on what is left out is counted for the next one.
                 connection.execute("DELETE FROM left_out WHERE chat_id = ?", (letter.chat_id,))
@@ -205,7 +137,7 @@ class Outbox:
         if self._unsaved.pop(number, None) is not None:
             return
         with self._write() as connection:
-            self._finish(connection, number, "sent", message_id)
+            finish(connection, number, "sent", message_id)
             if is_card(letter) and letter.key != LEFT_OUT:
                 connection.execute(
                     "INSERT OR REPLACE INTO messages (chat_id, key, message_id, number, shows, at_ns) "
@@ -230,59 +162,35 @@ class Outbox:
                 connection.execute(
                     "DELETE FROM messages WHERE chat_id = ? AND key = ?", (letter.chat_id, letter.key)
                 )
-                self._wait_again(connection, number)
+                wait_again(connection, number)
                 return True
             if letter.picture:
                 plain = msgspec.structs.replace(
                     letter, picture=b"", text=f"{letter.text} (no picture: {text})"
                 )
                 connection.execute("UPDATE letters SET body = ? WHERE number = ?", (packed(plain), number))
-                self._wait_again(connection, number)
+                wait_again(connection, number)
                 return True
-            self._finish(connection, number, "refused", text=text)
+            finish(connection, number, "refused", text=text)
         return False
 
     def not_sent(self, dispatch: Dispatch) -> None:
         """It certainly did not arrive: it waits again."""
         if dispatch.number not in self._unsaved:
             with self._write() as connection:
-                self._wait_again(connection, dispatch.number)
+                wait_again(connection, dispatch.number)
 
     def in_doubt(self, dispatch: Dispatch) -> None:
         """It may have arrived, or not."""
         if dispatch.number not in self._unsaved:
             with self._write() as connection:
-                self._doubt(connection, dispatch.number)
-
-    def _doubt(self, connection: sqlite3.Connection, number: int) -> None:
-        row = connection.execute("SELECT * FROM letters WHERE number = ?", (number,)).fetchone()
-        letter = letter_of(row["body"])
-        if row["lane"] == "critical":
-            connection.execute("UPDATE letters SET repeated = 1 WHERE number = ?", (number,))
-            self._wait_again(connection, number)
-        elif letter.key == LEFT_OUT or (is_card(letter) and self._message(connection, letter) is not None):
-            self._wait_again(connection, number)
-        else:
-            self._leave_out(connection, number, row["lane"], row["chat_id"], "in doubt")
-
-    def _wait_again(self, connection: sqlite3.Connection, number: int) -> None:
-        row = connection.execute("SELECT * FROM letters WHERE number = ?", (number,)).fetchone()
-        letter = letter_of(row["body"])
-        newer = None
-        if is_card(letter) and letter.key != LEFT_OUT:
-            newer = connection.execute(
-                "SELECT number FROM letters WHERE chat_id = ? AND key = ? AND state = 'waiting'",
-                (letter.chat_id, letter.key),
-            ).fetchone()
-        # A later letter of the key says all that this one said.
-        state = "waiting" if newer is None else "left out"
-        connection.execute("UPDATE letters SET state = ? WHERE number = ?", (state, number))
+                doubt(connection, dispatch.number, self._clock.wall_ns())
 
     def _recover(self) -> None:
         """What was on its way when the last process ended is in doubt."""
         with self._write() as connection:
             for row in connection.execute("SELECT number FROM letters WHERE state = 'sending'").fetchall():
-                self._doubt(connection, row["number"])
+                doubt(connection, row["number"], self._clock.wall_ns())
 
     # Reading.
 
@@ -340,28 +248,6 @@ class Outbox:
     def _write(self) -> Iterator[sqlite3.Connection]:
         with translated(self.path, "written"), transaction(self._connection) as connection:
             yield connection
-
-    @staticmethod
-    def _message(connection: sqlite3.Connection, letter: Letter) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = connection.execute(
-            "SELECT * FROM messages WHERE chat_id = ? AND key = ?", (letter.chat_id, letter.key)
-        ).fetchone()
-        return row
-
-    @staticmethod
-    def _mutes(connection: sqlite3.Connection) -> dict[Lane, int]:
-        return {row["lane"]: row["until_ns"] for row in connection.execute("SELECT * FROM mutes")}
-
-    @staticmethod
-    def _finish(
-        connection: sqlite3.Connection, number: int, state: str, message_id: int = 0, text: str = ""
-    ) -> None:
-        row = connection.execute("SELECT body FROM letters WHERE number = ?", (number,)).fetchone()
-        kept = msgspec.structs.replace(letter_of(row["body"]), picture=b"")
-        connection.execute(
-            "UPDATE letters SET state = ?, message_id = ?, text = ?, body = ? WHERE number = ?",
-            (state, message_id, text, packed(kept), number),
-        )
 
 
 def open_outbox(path: Path, clock: Clock) -> Outbox:

@@ -9,15 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import zmq.asyncio
-
 from common.errors import CallRefused, CallTimedOut, LaggardError
 from common.messages import AccountReport, Answer, Command, ReadAccount
-from common.runtime.calls import call_all
 from common.runtime.clock import SystemClock
-from common.runtime.config import load_config
 from common.runtime.paths import make_paths
 from common.units import SECOND
+from procs.cli.configuration import load_config
 from procs.cli.stack import Stack, own_stack, read_meeting, supervisor_pid
 
 Outcome = Answer | CallTimedOut | CallRefused
@@ -59,6 +56,10 @@ def ask(run_dir: Path, questions: Mapping[str, Command], *, timeout_s: float = 1
 
 
 async def _ask(run_dir: Path, questions: Mapping[str, Command], timeout_s: float) -> dict[str, Outcome]:
+    import zmq.asyncio
+
+    from common.runtime.calls import call_all
+
     ctx = zmq.asyncio.Context()
     timeout_ns = int(timeout_s * SECOND)
     try:

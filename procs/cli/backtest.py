@@ -12,8 +12,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from common.runtime.config import load_config
 from common.units import SECOND, price4_text, size6_floor, usd6_exact
+from procs.cli.configuration import load_config
 from procs.cli.manner import manner
 from procs.cli.show import add_row, console, money, print_json, table
 
@@ -57,7 +57,8 @@ def backtest(
     """Trade the windows recorded in DATA (a tape, an imported folder, normalised tables) on paper.
 
     Engine and executor are those of the running bot. An order is filled at asks observed after it had reached
-    the venue, over the depth shown, with the fee of its day. Exits 1 when no window can be traded.
+    the venue, over the depth shown, with the fee of its day. Exits 1 when no window can be traded, or when a
+    segment of the tape is torn; what the tape lacks is told on stderr.
     """
     from common.research.backtesting import backtest as backtests
     from common.research.backtesting import flattery
@@ -65,6 +66,7 @@ def backtest(
     from common.research.backtesting.results import split_by_date
     from common.research.backtesting.story import Assumptions
     from common.research.data.loading import load
+    from procs.cli.tape_words import gap_fields, tell_gaps
 
     config = load_config(config_file)
     risk = config.risk_limits()
@@ -87,10 +89,11 @@ def backtest(
     joins = flattery.study(found, plan.strategy) if flatter else ()
     split = split_by_date(outcome.trades, outcome.openings_ns, percent)
     if as_json:
-        print_json("backtest", data=found.name, **_fields(outcome, split, joins))
+        print_json("backtest", data=found.name, **gap_fields(found.gaps), **_fields(outcome, split, joins))
     else:
         _print(console(), found.name, outcome, split, joins)
-    return int(not outcome.windows and not joins)
+        tell_gaps(found.gaps)
+    return int(bool(found.gaps.tears) or (not outcome.windows and not joins))
 
 
 @contextmanager

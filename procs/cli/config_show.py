@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from common.errors import ConfigError
-from common.runtime.config import Config, known_keys, load_with_origins, value_of
 from procs.cli.show import add_row, console, print_json, table
+
+if TYPE_CHECKING:
+    from common.runtime.config import Config
 
 _URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
 _CONFIG = click.option(
@@ -28,6 +31,8 @@ def config() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def show(config_file: Path | None, as_json: bool) -> int:
     """Show every key with its value and where that came from; secrets are masked."""
+    from common.runtime.config import known_keys, load_with_origins
+
     loaded, origins = load_with_origins(config_file)
     values = {key: shown(loaded, key) for key in known_keys()}
     if as_json:
@@ -46,6 +51,8 @@ def show(config_file: Path | None, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def check(config_file: Path | None, as_json: bool) -> int:
     """Check the configuration; exit 78 and every problem when it is wrong."""
+    from common.runtime.config import load_with_origins
+
     try:
         _, origins = load_with_origins(config_file)
     except ConfigError as error:
@@ -61,8 +68,10 @@ def check(config_file: Path | None, as_json: bool) -> int:
     return 0
 
 
-def shown(loaded: Config, key: str) -> object:
+def shown(loaded: "Config", key: str) -> object:
     """A value as it may be shown: a secret or a password in a URL never leaves in clear."""
+    from common.runtime.config import value_of
+
     value = value_of(loaded, key)
     if isinstance(value, tuple):
         return [str(part) for part in value]

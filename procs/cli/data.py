@@ -40,18 +40,26 @@ def data() -> None:
 def import_(recordings: Path, out: Path, as_json: bool) -> int:
     """Import RECORDINGS, a folder or one file, into the folder OUT; every file is told by its content.
 
-    A file that must not become data is refused with the reason; the others are imported.
+    A file that must not become data is refused with the reason; the others are imported. What was read stays
+    in OUT until all is written: given again after an interruption, the command goes on where it ended.
     """
     need_research()
     from common.research.data import imported
+    from common.research.data.recorded.kept_pieces import UNFINISHED, forget
     from common.research.data.recorded.recordings import import_recordings
 
-    _refuse_if_in_use(out)
+    _refuse_if_in_use(out, imported.MANIFEST, UNFINISHED)
     with advance("reading recordings") as on_file:
-        found, told = import_recordings(recordings, lambda done, total, _: on_file(done, total))
+        found, told = import_recordings(
+            recordings, lambda done, total, _: on_file(done, total), keep_in=out / UNFINISHED
+        )
     licences = "; ".join(f"{one.file}: {one.licence}" for one in told if one.layout)
     source = f"recordings: {', '.join(one.file for one in told if one.layout)}"
     manifest = imported.write(found, out, source=source, licence=licences)
+    forget(out)
+    resumed = sum(one.resumed for one in told)
+    if resumed:
+        progress(f"{resumed} files had been read before")
     if as_json:
         print_json(
             "data-import",
@@ -146,6 +154,7 @@ def ls(data_dir: str, as_json: bool) -> int:
     need_research()
     from common.research.data.dataset import TABLES
     from common.research.data.loading import load
+    from procs.cli.tape_words import gap_fields, tell_gaps
 
     found = load(data_dir, unlabelled=True)
     rows = {name: getattr(found, name).height for name in TABLES}
@@ -165,6 +174,7 @@ def ls(data_dir: str, as_json: bool) -> int:
             assets=assets,
             eras=eras,
             outcomes=outcomes,
+            **gap_fields(found.gaps),
         )
         return 0
     made = table("table", ">rows", "from", "to")
@@ -180,6 +190,7 @@ def ls(data_dir: str, as_json: bool) -> int:
         f"outcomes from: {', '.join(f'{name} {count}' for name, count in outcomes.items()) or 'nothing'}"
     )
     click.echo(f"digest {found.digest}")
+    tell_gaps(found.gaps)
     return 0
 
 
@@ -210,8 +221,9 @@ def verify(folder: Path, as_json: bool) -> int:
     return 1 if problems else 0
 
 
-def _refuse_if_in_use(out: Path) -> None:
-    if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
+def _refuse_if_in_use(out: Path, *ours: str) -> None:
+    """Raise DependencyMissing when the folder holds something and none of these names is in it."""
+    if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
         raise DependencyMissing(f"{out} is not empty and no imported folder; choose another")
 
 

@@ -4,40 +4,21 @@ It ends with one summary and exits 0 only when nothing was lost, doubled, unbala
 was bought and settled. Decides nothing about trading.
 """
 
-import asyncio
-import contextlib
-import signal
 import sys
 import time
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
-import msgspec
-import zmq.asyncio
 
 from common.messages import RouteName
-from common.sim.recorded.recordings import RecordingUnreadable
-from procs.cli.asking import Place
-from procs.cli.board import Board
-from procs.cli.demo_config import Plan, generated_plan, recording_plan, with_live_account, write_files
-from procs.cli.demo_result import Gathered, conclude, gather, print_summary
-from procs.cli.demo_stage import Running, Stage, close, free_port, leave, set_stage, start, start_venue
 from procs.cli.main import run
-from procs.cli.show import progress
-from procs.cli.stack import supervisor_pid
-from procs.cli.survey import survey
-from procs.cli.tally import Tally, count
-from procs.cli.watch import hear, show_live
+
+if TYPE_CHECKING:
+    from procs.cli.demo_chat import Chat
+    from procs.cli.demo_config import Plan
 
 DEFAULT_ORACLES: tuple[RouteName, ...] = ("chainlink", "polybolt", "rtds")
-AFTER_END_S = 5.0
-"""After the script's last step: the last outcome is still to be discovered and booked."""
-VENUE_LIMIT_S = 20.0
-START_LIMIT_S = 30.0
-"""A process that does not answer by then does not delay the end any longer."""
 
 
 @click.command()
@@ -67,6 +48,11 @@ START_LIMIT_S = 30.0
     help="Trade with real orders on a made-up account of the simulated venue, instead of on paper.",
 )
 @click.option(
+    "--telegram",
+    is_flag=True,
+    help="Tell and obey in your own Telegram too; see above for what it needs.",
+)
+@click.option(
     "--state", "state_dir", type=click.Path(path_type=Path), help="Directory for journal, tapes and logs."
 )
 def demo(
@@ -77,35 +63,52 @@ def demo(
     seed: int,
     oracles: str,
     live_adapter: bool,
+    telegram: bool,
     state_dir: Path | None,
 ) -> int:
-    """Run everything offline against the simulated venue and audit it; exit 0 when all is accounted for."""
+    """Run everything offline against the simulated venue and audit it; exit 0 when all is accounted for.
+
+    With --telegram it also tells and obeys in your own Telegram, the one thing outside this machine that it
+    then uses. It needs what `laggard up` does, and `laggard init` asks for it: credentials/telegram.json with
+    {"token": "..."} as @BotFather gave it, readable by you alone, and in config.toml under [telegram] your
+    chat_id, for a group also allowed_users. Both are verified before anything starts. Commands steer the demo
+    alone. Your own laggard must not use the same bot meanwhile.
+    """
+    from procs.cli.demo_config import with_chat, with_live_account
+    from procs.cli.demo_play import play
+
     if speed is not None and recording is None:
         raise click.UsageError("--speed is for --recording; generated markets run at speed 1")
     routes = _routes(oracles)
-    port, now_ns = free_port(), time.time_ns()
-    try:
-        plan = (
-            recording_plan(recording, seconds, speed, port, now_ns, routes)
-            if recording is not None
-            else generated_plan(seconds, seed, port, now_ns, routes)
-        )
-    except RecordingUnreadable as error:
-        raise click.BadParameter(str(error), param_hint="--recording") from None
+    chat = _join_chat() if telegram else None
+    plan = _planned(recording, seconds, speed, seed, routes)
     if live_adapter:
         plan = with_live_account(plan)
-    stage = set_stage(state_dir)
-    progress(plan.title)
-    for note in plan.notes:
-        progress(f"note: {note}")
-    result = _perform(plan, stage, live=sys.stdout.isatty() and not as_json)
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(result), indent=2).decode())
-    else:
-        print_summary(result)
-    for reason in result["reasons"]:
-        progress(f"failed: {reason}")
-    return 1 if result["reasons"] else 0
+    if chat is not None:
+        plan = with_chat(plan, chat)
+    return play(plan, state_dir, as_json=as_json)
+
+
+def _planned(
+    recording: Path | None, seconds: int | None, speed: float | None, seed: int, routes: tuple[RouteName, ...]
+) -> "Plan":
+    from common.sim.recorded.recordings import RecordingUnreadable
+    from procs.cli.demo_config import generated_plan, recording_plan
+    from procs.cli.demo_stage import free_port
+
+    port, now_ns = free_port(), time.time_ns()
+    if recording is None:
+        return generated_plan(seconds, seed, port, now_ns, routes)
+    try:
+        return recording_plan(recording, seconds, speed, port, now_ns, routes)
+    except RecordingUnreadable as error:
+        raise click.BadParameter(str(error), param_hint="--recording") from None
+
+
+def _join_chat() -> "Chat":
+    from procs.cli.demo_chat import join_chat
+
+    return join_chat()
 
 
 def _routes(text: str) -> tuple[RouteName, ...]:
@@ -118,101 +121,6 @@ def _routes(text: str) -> tuple[RouteName, ...]:
             param_hint="--oracles",
         )
     return chosen
-
-
-def _perform(plan: Plan, stage: Stage, *, live: bool) -> dict[str, Any]:
-    config_file, sim_file = write_files(plan, stage.state_dir)
-    tally, began = Tally(), time.monotonic()
-    running = start(stage, config_file, sim_file)
-    try:
-        start_venue(running)
-        progress(f"supervisorctl -c {running.stack.conf} status shows and steers the processes")
-        progress(f"state in {stage.state_dir}, sockets in {stage.run_dir}")
-        ended, gathered = asyncio.run(_play(plan, stage, running, tally, live))
-    finally:
-        progress("stopping")
-        killed = close(running)
-    result = conclude(plan, stage, running, gathered, tally, killed)
-    result["ended"] = ended
-    result["seconds"] = round(time.monotonic() - began, 1)
-    result["logs"] = str(leave(running, stage))
-    return result
-
-
-async def _play(plan: Plan, stage: Stage, running: Running, tally: Tally, live: bool) -> tuple[str, Gathered]:
-    """Watch until the end; returns why it ended and what the processes said then."""
-    ctx = zmq.asyncio.Context()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    board = Board()
-    tell: Callable[[str], None] | None = None if live else progress
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            hearing = tasks.create_task(hear(ctx, stage.run_dir, board, tell, lambda one: count(tally, one)))
-            showing = tasks.create_task(show_live(board)) if live else None
-            ended = await _wait_for_end(plan, stage, running, stop)
-            if showing is not None:
-                showing.cancel()
-                await asyncio.wait((showing,))
-            progress(f"{ended}; asking every process")
-            gathered = await gather(ctx, stage.run_dir, running.stack, plan)
-            hearing.cancel()
-    finally:
-        ctx.destroy(linger=0)
-    return ended, gathered
-
-
-async def _wait_for_end(plan: Plan, stage: Stage, running: Running, stop: asyncio.Event) -> str:
-    place = Place(running.stack, running.process.pid, stage.run_dir)
-    start_limit = time.monotonic() + START_LIMIT_S
-    deadline: float | None = None
-    venue_limit = time.monotonic() + VENUE_LIMIT_S
-    done_at: float | None = None
-    while True:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), 0.25)
-        now = time.monotonic()
-        if stop.is_set():
-            return "interrupted"
-        if plan.seconds is not None and deadline is None:
-            # What it takes the processes to start on this machine is none of the seconds asked for.
-            if now >= start_limit or await asyncio.to_thread(all_answer, place):
-                deadline = time.monotonic() + plan.seconds
-        elif deadline is not None and now >= deadline:
-            return "time is over"
-        # Also keeps supervisord's loop awake should the sentinel, which usually does, be the one that died.
-        await asyncio.to_thread(supervisor_pid, running.stack)
-        if running.process.poll() is not None:
-            return "supervisord ended"
-        if plan.recording is None:
-            continue
-        state = await asyncio.to_thread(_venue_state, plan.sim.listen)
-        if state is not None:
-            venue_limit = now + VENUE_LIMIT_S
-        elif now > venue_limit:
-            return "the simulated venue does not answer"
-        if state is not None and state.get("done"):
-            done_at = done_at or now
-        if done_at is not None and now - done_at >= AFTER_END_S:
-            return "the recording is over"
-
-
-def all_answer(place: Place) -> bool:
-    """Whether every process runs and answers."""
-    return survey(place).exit_code == 0
-
-
-def _venue_state(listen: str) -> dict[str, Any] | None:
-    # An environment's proxy must not come between us and loopback.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"http://{listen}/control/state", timeout=2) as response:
-            state = msgspec.json.decode(response.read())
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return state if isinstance(state, dict) else None
 
 
 if __name__ == "__main__":

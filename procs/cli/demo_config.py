@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
+from common.errors import ConfigError
 from common.messages import RouteName
 from common.runtime.credentials import Secret, write_credentials
 from common.sim.evm import node
@@ -20,6 +21,9 @@ from common.sim.oracle.chainlink_dialect import sim_feed_ids
 from common.sim.recorded.recordings import RecordingInfo, describe, recording_script
 from common.sim.settings import SimAccount, SimSettings
 from common.units import SECOND
+
+if TYPE_CHECKING:
+    from procs.cli.demo_chat import Chat
 
 WINDOW_S = 60
 SHORTEST_WINDOW_S = 5
@@ -35,6 +39,8 @@ SILENCE_FLOOR_S = 60
 FRAMES_LOOKAHEAD_S = 25 * 3600
 EXCHANGES = ("coinbase", "kraken", "binance")
 DEMO_ASSETS = ("btc", "eth", "sol", "xrp")
+CHAT_LINK = "telegram.json"
+"""Among the demo's credentials, while it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Plan:
     notes: tuple[str, ...]
     trading_key: Secret | None = None
     """Key of the made-up account that trades; None on paper."""
+    chat: "Chat | None" = None
+    """Where the demo tells and takes commands."""
 
 
 def generated_plan(
@@ -198,6 +206,12 @@ def with_live_account(plan: Plan) -> Plan:
     )
 
 
+def with_chat(plan: Plan, chat: "Chat") -> Plan:
+    """The same demo, seen and commanded from its user's own Telegram."""
+    note = f"told to the chats of @{chat.bot}, and commanded from there"
+    return replace(plan, chat=chat, notes=(*plan.notes, note))
+
+
 def _why_no_evm(plan: Plan) -> str:
     """Why this demo redeems on the simulated chain; empty when it need not."""
     if plan.recording is not None:
@@ -247,6 +261,7 @@ def config_toml(plan: Plan, credentials_dir: Path) -> str:
         f'rest_url = "http://{host}/chainlink"',
         f"feeds = {_list(tuple(f'{key}={feed}' for key, feed in sim_feed_ids(plan.assets).items()))}",
         "",
+        *(plan.chat.config_lines() if plan.chat is not None else ()),
         "[exchanges]",
         f'coinbase_url = "ws://{host}/exchange/coinbase"',
         f'kraken_url = "ws://{host}/exchange/kraken"',
@@ -281,12 +296,16 @@ def config_toml(plan: Plan, credentials_dir: Path) -> str:
 
 
 def write_files(plan: Plan, state_dir: Path) -> tuple[Path, Path]:
-    """Write configuration and venue settings into the demo's directory; returns their paths."""
+    """Write configuration and venue settings into the demo's directory; returns their paths.
+
+    Raises ConfigError rather than replace a Telegram token that somebody keeps in the demo's directory.
+    """
     config_file, sim_file = state_dir / "demo.toml", state_dir / "venue.json"
     credentials_dir = state_dir / "credentials"
     for name in ("polybolt", "chainlink", "trading", "relayer"):
         # Of an earlier demo in the same place: that venue is no more.
         (credentials_dir / f"{name}.json").unlink(missing_ok=True)
+    remove_token_link(state_dir)
     for key, (secret, passphrase) in plan.sim.polybolt_credentials.items():
         polybolt = {"api_key": key, "secret": secret, "passphrase": passphrase}
         write_credentials(credentials_dir / "polybolt.json", polybolt)
@@ -296,9 +315,23 @@ def write_files(plan: Plan, state_dir: Path) -> tuple[Path, Path]:
         write_credentials(credentials_dir / "relayer.json", {"key": key, "address": address})
     if plan.trading_key is not None:
         write_credentials(credentials_dir / "trading.json", {"private_key": plan.trading_key.reveal()})
+    if plan.chat is not None:
+        # A link: the token stays in the one file its owner keeps it in.
+        link = credentials_dir / CHAT_LINK
+        try:
+            link.symlink_to(plan.chat.token_file)
+        except FileExistsError:
+            raise ConfigError([f"{link} holds a token; move it away or name another --state"]) from None
     config_file.write_text(config_toml(plan, credentials_dir))
     sim_file.write_bytes(msgspec.json.format(msgspec.json.encode(plan.sim), indent=2))
     return config_file, sim_file
+
+
+def remove_token_link(state_dir: Path) -> None:
+    """Leave nothing in the demo's directory that leads to the user's token."""
+    link = state_dir / "credentials" / CHAT_LINK
+    if link.is_symlink():
+        link.unlink()
 
 
 def _scaled(seconds: float, speed: float, floor: float) -> str:

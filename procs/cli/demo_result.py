@@ -290,6 +290,9 @@ def print_summary(result: Mapping[str, Any]) -> None:
     ):
         add_row(lines, [name.replace("_", " ").replace("usd6", "($ 1e-6)"), result[name]])
     add_row(lines, ["realized profit and loss ($)", usd6_text(result["realized_pnl_usd6"])])
+    if result["chat"] is not None:
+        for name in ("messages_sent", "messages_undelivered", "commands_answered", "commands_obeyed"):
+            add_row(lines, [f"chat: {name.replace('_', ' ')}", result["chat"][name]])
     out.print(lines)
     for window, reason in result["windows_refused"].items():
         click.echo(f"refused {window}: {reason}")

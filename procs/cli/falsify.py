@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from common.runtime.config import load_config
 from common.runtime.paths import make_paths, private_directory
+from procs.cli.configuration import load_config
 from procs.cli.show import add_row, console, money, print_json, progress, table
+from procs.cli.tape_words import gap_fields, tell_gaps
 
 if TYPE_CHECKING:
     from common.research.falsification.falsify import Finding
@@ -77,6 +78,7 @@ def falsify(
     from common.research.grids.trades import rule_of
 
     found = load(data, assets=assets.lower().split(",") if assets else None)
+    tell_gaps(found.gaps)
     rule = rule_of(config.strategy_settings())
     known, rules = paths.state_dir / "trials", [(rule.move_ppm, rule.left_s, rule.price4)]
     tried = ledger.with_these(known, found.digest, rules)
@@ -97,7 +99,7 @@ def falsify(
     if as_json:
         # The file's own kind and schema are its form, not this answer's.
         told = {name: value for name, value in written.items() if name not in ("kind", "schema")}
-        print_json("falsify", strategy=strategy, file=str(file), **told)
+        print_json("falsify", strategy=strategy, file=str(file), **gap_fields(found.gaps), **told)
     else:
         _print(finding, file)
     return int(finding.result != "supported")

@@ -1,19 +1,19 @@
 """The kill switch for an executor that does not answer: a note in its state directory, obeyed at its start.
 
-Owns the notes that ``laggard halt`` leaves. Never touches one that the executor left for itself.
+Owns the notes that ``laggard halt`` leaves, and touches none that the executor left for itself. Lifts none:
+the executor that is resumed does, before it answers; whoever did so after the answer could lift a newer one.
 """
 
 import os
 from pathlib import Path
 
 from common.errors import LaggardError
-from common.runtime.config import load_config
 from common.runtime.paths import make_paths
-from common.venue import recovery
-from common.venue.recovery import leave_marker, read_marker
+from common.venue.recovery import KILL_SWITCH, leave_marker, read_marker
+from procs.cli.configuration import load_config
 from procs.cli.stack import own_stack, read_meeting, supervisor_pid
 
-SIGNATURE = recovery.KILL_SWITCH
+SIGNATURE = KILL_SWITCH
 
 
 def leave_kill_switch(reason: str) -> bool:
@@ -28,21 +28,12 @@ def leave_kill_switch(reason: str) -> bool:
     return bool(directories) and all(read_marker(directory) for directory in directories)
 
 
-def lift_kill_switch() -> None:
-    """Take back a note that no start has read: somebody resumed since.
-
-    The executor has done it before it answered; one of an earlier version has not.
-    """
-    configured = _configured()
-    for directory in {*state_dirs(), *([configured] if configured else [])}:
-        recovery.lift_kill_switch(directory)
-
-
 def state_dirs() -> list[Path]:
     """Where the running executor keeps its state; where none runs, where the next one may.
 
     It has to be the executor that was asked: an environment that names other processes than those of this
     checkout names their state too. A service that is between two starts is in the last starter's note alone.
+    Of two such directories each begins halted once: that one executor was resumed says nothing of the other.
     """
     stack = own_stack()
     meeting = read_meeting(stack)

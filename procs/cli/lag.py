@@ -11,6 +11,7 @@ import click
 from common.units import SECOND
 from procs.cli.data import need_research
 from procs.cli.show import add_row, console, print_json, progress, table
+from procs.cli.tape_words import gap_fields, tell_gaps
 
 if TYPE_CHECKING:
     from common.research.lag.event_study import Definition, Reaction
@@ -56,6 +57,7 @@ def lag(
         max_age_ns=round(max_age_s * SECOND),
     )
     found = load(data, assets=assets.lower().split(",") if assets else None)
+    tell_gaps(found.gaps)
     result = study(found, how)
     if html is not None or png is not None:
         from common.research.reports import report
@@ -69,7 +71,7 @@ def lag(
             for file in report.write_pngs(page, png):
                 progress(f"written to {file}")
     if as_json:
-        print_json("lag", **fields(result))
+        print_json("lag", **gap_fields(found.gaps), **fields(result))
     else:
         _print(result)
     return int(not any(one.enough for one in result.series))

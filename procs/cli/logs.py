@@ -12,6 +12,7 @@ from procs.cli.show import add_row, console, print_json, table
 from procs.cli.stack import own_stack
 
 LOOK_EVERY_S = 0.2
+NO_FILES = "none yet: laggard up starts the processes; in a container their words are in its own output"
 
 
 def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -57,7 +58,8 @@ def errors(number: int, as_json: bool) -> int:
         print_json("errors", errors=[one._asdict() for one in found])
         return 0
     if not found:
-        click.echo("no warning and no error in any log")
+        known = programs(own_stack().log_dir)
+        click.echo("no warning and no error in any log" if known else f"there are no logs, {NO_FILES}")
         return 0
     made = table("at", "process", "level", "what")
     for one in found:
@@ -75,7 +77,7 @@ def log_file(log_dir: Path, program: str) -> Path:
     name = program.rpartition(":")[2]
     known = programs(log_dir)
     if name not in known:
-        said = ", ".join(known) if known else "none yet: laggard up starts the processes"
+        said = ", ".join(known) if known else NO_FILES
         raise click.BadParameter(f"{program} has no log; there are {said}", param_hint="PROC")
     return log_dir / f"{name}.log"
 

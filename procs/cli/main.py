@@ -1,6 +1,8 @@
 """The ``laggard`` command: names every subcommand and loads only the one that was asked for.
 
-Owns the exit code of every error. Does nothing itself.
+Owns the exit code of every error. Does nothing itself. Help and the completion of options load a command's
+module, so of what is installed such modules import only click, msgspec and rich at their top; whatever else a
+command works with is imported by the function that does the work.
 """
 
 import importlib
@@ -11,7 +13,7 @@ from collections.abc import Sequence
 import click
 from click.shell_completion import CompletionItem
 
-from common.errors import ConfigError, LaggardError
+from common.errors import ConfigError, DependencyMissing, LaggardError
 from procs.cli import manner
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -155,6 +157,10 @@ def _told(error: Exception) -> int:
     if isinstance(error, LaggardError):
         click.echo(str(error), err=True)
         return error.exit_code
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith(("common", "procs")):
+        where = "bin/setup installs all that a command may need, an image the EXTRAS of its Dockerfile"
+        click.echo(f"{error.name} is not installed here; {where}", err=True)
+        return DependencyMissing.exit_code
     what = f"{type(error).__name__}: {error}"
     click.echo(f"this is a mistake in laggard: {what}; the same command with -v shows where", err=True)
     return 1

@@ -5,9 +5,9 @@ executor, which has the keys of the account.
 """
 
 import asyncio
-import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -19,13 +19,15 @@ from common.core.order_state import (
 from common.core.order_trades import provisional
 from common.errors import DependencyMissing
 from common.messages import ReadWallet, Status, StatusReport, WalletReport
-from common.runtime.config import Config, load_config
-from common.runtime.paths import Paths, make_paths
+from common.runtime.paths import Paths
 from common.store.journal_read import read_journal
 from common.units import usd6_text
 from procs.cli.asking import ask
+from procs.cli.configuration import configured
 from procs.cli.show import add_row, console, print_json, progress, table
-from procs.cli.stack import own_stack, read_meeting, supervisor_pid
+
+if TYPE_CHECKING:
+    from common.runtime.config import Config
 
 TRIES = 3
 PAUSE_S = 2.0
@@ -65,19 +67,7 @@ def prove_money(as_json: bool, offline: bool, config_file: Path | None) -> int:
     return 0 if proof.ok else 1
 
 
-def configured(config_file: Path | None) -> tuple[Config, Paths]:
-    """The configuration that was named, that of the running processes, or the caller's own."""
-    if config_file is None and not os.environ.get("LAGGARD_RUN_DIR"):
-        stack = own_stack()
-        meeting = read_meeting(stack) if supervisor_pid(stack) is not None else None
-        if meeting is not None:
-            config = load_config(Path(meeting.config_file) if meeting.config_file else None)
-            return config, make_paths(meeting.state_dir, meeting.run_dir, config.paths.credentials_dir)
-    config = load_config(config_file)
-    return config, make_paths(config.paths.state_dir, config.paths.run_dir, config.paths.credentials_dir)
-
-
-def _proven(config: Config, paths: Paths, *, offline: bool) -> tuple[Proof, list[str]]:
+def _proven(config: "Config", paths: Paths, *, offline: bool) -> tuple[Proof, list[str]]:
     """The proof, made again while the journal changes under it or something is still under way."""
     file = paths.journal_file(config.mode)
     attempt = 1
@@ -113,7 +103,7 @@ def _at_rest(books: Books) -> bool:
     )
 
 
-def _wallet(config: Config, paths: Paths, books: Books) -> tuple[WalletFacts, list[str]]:
+def _wallet(config: "Config", paths: Paths, books: Books) -> tuple[WalletFacts, list[str]]:
     """What chain and venue say; what could not be read is a note, and its lines are missing."""
     notes: list[str] = []
     told = _venues_word(paths.run_dir)
@@ -138,7 +128,7 @@ def _venues_word(run_dir: Path) -> WalletReport:
     return WalletReport(balance_usd6=None, text=f"the executor does not tell it ({outcome})")
 
 
-async def _chain(config: Config, address: str, books: Books) -> tuple[int, dict[str, int]]:
+async def _chain(config: "Config", address: str, books: Books) -> tuple[int, dict[str, int]]:
     from common.venue.chain import ChainReader
     from common.venue.signing.contracts import COLLATERAL
     from common.venue.token_contract import token_contract

@@ -19,14 +19,13 @@ import click
 
 from common.errors import DependencyMissing
 from common.messages import StatusReport
-from common.runtime.config import load_config
 from common.runtime.endpoints import ROLES
 from common.runtime.lock import hold_role
 from common.runtime.paths import Paths, make_paths
 from common.runtime.paths import prepare as prepare_paths
-from common.runtime.shell import die_with_parent
 from common.store import tape
 from procs.cli.asking import Place
+from procs.cli.configuration import load_config
 from procs.cli.show import duration, print_json, progress
 from procs.cli.stack import (
     Stack,
@@ -134,6 +133,8 @@ def _refuse_if_taken(paths: Paths) -> None:
 @contextlib.contextmanager
 def _running(stack: Stack, paths: Paths, config_file: Path | None) -> Iterator[int]:
     """A supervisord that lives as long as this block; a request to end becomes KeyboardInterrupt."""
+    from common.runtime.shell import die_with_parent
+
     extra = {"LAGGARD_STATE_DIR": str(paths.state_dir), "LAGGARD_RUN_DIR": str(paths.run_dir)}
     if config_file is not None:
         extra["LAGGARD_CONFIG"] = str(config_file.resolve())

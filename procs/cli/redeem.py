@@ -7,18 +7,21 @@ import datetime
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from common.messages import PlanLine, RedemptionPlan, RedemptionState
-from common.runtime.config import Config
 from common.runtime.paths import Paths
 from common.units import SECOND, usd6_text
-from procs.cli import redeem_alone, redeem_running
-from procs.cli.prove import configured
+from procs.cli import redeem_running
+from procs.cli.configuration import configured
 from procs.cli.redeem_follow import Follower
 from procs.cli.show import add_row, console, print_json, table
+
+if TYPE_CHECKING:
+    from common.runtime.config import Config
 
 WORTHLESS = "these tokens pay nothing; redeeming burns them"
 
@@ -71,14 +74,18 @@ def redeem(
     follower = Follower(wanted, began_ns)
     if runs:
         return _report(redeem_running.redeem(paths, follower, losers=losers), as_json=as_json)
+    from procs.cli import redeem_alone
+
     return _report(redeem_alone.redeem(config, paths, follower, losers=losers), as_json=as_json)
 
 
 def _plan(
-    config: Config, paths: Paths, conditions: tuple[str, ...], *, runs: bool, losers: bool
+    config: "Config", paths: Paths, conditions: tuple[str, ...], *, runs: bool, losers: bool
 ) -> RedemptionPlan:
     if runs:
         return redeem_running.plan(paths, conditions, losers=losers)
+    from procs.cli import redeem_alone
+
     return redeem_alone.plan(config, paths, conditions, losers=losers)
 
 
@@ -140,6 +147,8 @@ def _status(paths: Paths, *, as_json: bool) -> int:
     if report is not None:
         states, problem = report.redemptions, report.problem
     else:
+        from procs.cli import redeem_alone
+
         states, problem = redeem_alone.status(paths), "the redeemer does not run"
     if as_json:
         print_json("redemptions", ok=True, redemptions=msgspec.to_builtins(states), problem=problem)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from common.errors import DependencyMissing
-from common.runtime.config import load_config
+from procs.cli.configuration import load_config
 from procs.cli.show import add_row, console, print_json, progress, table
 
 SHOWN_DIFFERENCES = 20
@@ -37,6 +37,7 @@ def replay(
     """
     from common.research.replaying import agreement as agreements
     from common.research.replaying import replay as replays
+    from procs.cli.tape_words import tell_tears
 
     config = load_config(config_file)
     routes, strategy, limits = config.oracles.routes, config.strategy_settings(), config.risk_limits()
@@ -112,8 +113,7 @@ def replay(
     for row in rows:
         add_row(shown, row)
     console().print(shown)
-    for tear in done.tears:
-        click.echo(f"{tear.segment}: {tear.reason} at byte {tear.offset}; {tear.loss}", err=True)
+    tell_tears(done.tears)
     if agreement is not None:
         for one in agreement.differences[:SHOWN_DIFFERENCES]:
             click.echo(f"{one.window}: published {list(one.live)}, replayed {list(one.replayed)}")

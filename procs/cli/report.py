@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from common.runtime.config import Config, load_config
 from common.runtime.paths import make_paths, private_directory
 from common.units import SECOND
+from procs.cli.configuration import load_config
 from procs.cli.data import need_research
 from procs.cli.show import print_json, progress
+from procs.cli.tape_words import tell_gaps
 from procs.cli.version import commit, installed_version
 
 if TYPE_CHECKING:
     from common.research.backtesting.backtest import Outcome
     from common.research.data.dataset import Dataset
+    from common.research.data.tape_gaps import Gaps
     from common.research.falsification.falsify import Finding
+    from common.runtime.config import Config
 
 
 @click.command()
@@ -68,6 +71,7 @@ def report(
 
     config = load_config(config_file)
     found = load(data, assets=assets.lower().split(",") if assets else None)
+    tell_gaps(found.gaps)
     progress(f"measuring the lag on {found.markets.height} windows of {found.name}")
     lag = lag_study.study(found)
     sections = [lag_section(lag)]
@@ -89,6 +93,7 @@ def report(
         [
             *data_facts(found.name, found.digest),
             ("windows", _span(found)),
+            ("known to be missing", _lacks(found.gaps)),
             ("code hash", reports.code_digest()),
             ("config hash", config_hash(config)),
             ("laggard", " ".join(filter(None, (installed_version(), commit())))),
@@ -106,7 +111,7 @@ def report(
     return 0
 
 
-def _traded(found: "Dataset", config: Config) -> "Outcome":
+def _traded(found: "Dataset", config: "Config") -> "Outcome":
     """As ``laggard backtest`` does without options."""
     from common.research.backtesting import backtest
     from common.research.backtesting.pricing import Ages
@@ -117,7 +122,7 @@ def _traded(found: "Dataset", config: Config) -> "Outcome":
     return backtest.run(found, backtest.Plan(config.strategy_settings(), limits, ages))
 
 
-def _tested(found: "Dataset", config: Config) -> "Finding":
+def _tested(found: "Dataset", config: "Config") -> "Finding":
     """As ``laggard falsify`` does; it counts as a trial."""
     from common.research.falsification import trials
     from common.research.falsification.falsify import falsify_lag
@@ -132,6 +137,12 @@ def _tested(found: "Dataset", config: Config) -> "Finding":
     finding = falsify_lag(found, rule, reach, trials.with_these(known, found.digest, rules))
     trials.remember(known, found.digest, rules)
     return finding
+
+
+def _lacks(gaps: "Gaps") -> str:
+    """What the tapes that were read lack."""
+    torn = f", {len(gaps.tears)} torn segments" if gaps.tears else ""
+    return f"{gaps.missing} messages{torn}" if gaps.missing or torn else "nothing"
 
 
 def _span(found: "Dataset") -> str:

@@ -3,19 +3,20 @@
 The units are in ``procs/service``; here only their places are filled in. Starts nothing.
 """
 
+import contextlib
 import os
 import pwd
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
 from common.errors import ConfigError, DependencyMissing
-from common.runtime.config import load_config
-from common.runtime.paths import default_config_file, make_paths
+from common.runtime.paths import default_config_file, make_paths, private_directory
+from procs.cli.configuration import load_config
 from procs.cli.stack import ROOT, own_stack, prepare
 
 NAME = "laggard.service"
@@ -33,6 +34,8 @@ class Facts(NamedTuple):
     user: str
     config_file: Path
     credentials_dir: Path
+    state_dir: Path
+    """Where `laggard up` of that user has it: journal and postures must not be two of each."""
     live: bool
 
 
@@ -77,16 +80,19 @@ def install(of_user: bool, run_as: str | None, live: bool, config_file: Path | N
         return 1
     text = unit(found, of_user=of_user)
     stack = own_stack()
-    prepare(stack)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
         if not of_user:
             _give(stack.home, found.user)
+        with acting_as(found.user):
+            prepare(stack)
+            private_directory(found.state_dir)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
     except OSError as error:
         way = "run it with sudo, or say --user" if not of_user else "mend that"
         raise DependencyMissing(f"cannot write {error.filename or file}: {error.strerror}; {way}") from None
     click.echo(f"unit    {file}")
+    click.echo(f"state   {found.state_dir}")
     if found.user == "root" and not of_user:
         click.echo("it will run as root; better make a user for it and say --run-as NAME", err=True)
     scope = " --user" if of_user else ""
@@ -137,8 +143,8 @@ def facts(of_user: bool, run_as: str | None, live: bool, config_file: Path | Non
     except KeyError:
         raise ConfigError([f"--run-as: there is no user {user}; make one, or name another"]) from None
     named = config_file or (Path(os.environ["LAGGARD_CONFIG"]) if os.environ.get("LAGGARD_CONFIG") else None)
+    own = user == pwd.getpwuid(os.getuid()).pw_name
     if named is None:
-        own = user == pwd.getpwuid(os.getuid()).pw_name
         named = default_config_file() if own else home / ".config" / "laggard" / "config.toml"
     file = named.expanduser().absolute()
     config = load_config(file) if file.exists() else load_config(None, {"LAGGARD_CONFIG": os.devnull})
@@ -146,8 +152,10 @@ def facts(of_user: bool, run_as: str | None, live: bool, config_file: Path | Non
         raise ConfigError(
             [f'mode = "{config.mode}" in {file}; real money needs mode = "live" and --live, both']
         )
-    paths = make_paths(None, None, config.paths.credentials_dir or str(file.parent / "credentials"))
-    return Facts(user, file, paths.credentials_file("any").parent, live)
+    credentials = config.paths.credentials_dir or str(file.parent / "credentials")
+    state = config.paths.state_dir or (None if own else "~/.local/state/laggard")
+    paths = make_paths(_at_home(state, home), None, _at_home(credentials, home))
+    return Facts(user, file, paths.credentials_file("any").parent, paths.state_dir, live)
 
 
 def unit(found: Facts, *, of_user: bool) -> str:
@@ -159,6 +167,8 @@ def unit(found: Facts, *, of_user: bool) -> str:
         "@ROOT@": escaped(ROOT),
         "@README@": escaped((ROOT / "README.md").as_uri()),
         "@RUN@": quoted(own_stack().home),
+        "@STATE@": quoted(found.state_dir),
+        "@STATE_VARIABLE@": quoted(f"LAGGARD_STATE_DIR={found.state_dir}"),
         "@PYTHON@": quoted(sys.executable),
         "@USER@": found.user,
         "Environment=@CONFIG@\n": f"Environment={quoted(f'LAGGARD_CONFIG={named}')}\n" if named else "",
@@ -183,8 +193,30 @@ def escaped(value: object) -> str:
     return text.replace("%", "%%")
 
 
-def _give(directory: Path, user: str) -> None:
-    """Let the service's user own what supervisord writes to."""
+@contextlib.contextmanager
+def acting_as(user: str) -> Iterator[None]:
+    """Be that user for a while, if root: what is made is the user's, and no link leads root astray."""
     owner = pwd.getpwnam(user)
+    if os.getuid() != 0 or owner.pw_uid == 0:
+        yield
+        return
+    os.setresgid(owner.pw_gid, owner.pw_gid, 0)
+    os.setresuid(owner.pw_uid, owner.pw_uid, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+        os.setresgid(0, 0, 0)
+
+
+def _give(directory: Path, user: str) -> None:
+    """Let the service's user own what supervisord writes to, also where the checkout is somebody else's."""
+    owner = pwd.getpwnam(user)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in [directory, *directory.rglob("*")]:
         os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+
+
+def _at_home(place: str | None, home: Path) -> str | None:
+    """A path of the configuration as its user means it, whoever installs."""
+    return f"{home}{place[1:]}" if place is not None and place.startswith("~/") else place

@@ -17,7 +17,6 @@ from pathlib import Path
 import msgspec
 
 from common.errors import DependencyMissing
-from common.runtime.supervisor import UNREACHABLE, Fault, rpc
 
 ROOT = Path(__file__).resolve().parents[2]
 """The directory that holds supervisord.conf, procs and common."""
@@ -93,6 +92,8 @@ def supervisor_pid(stack: Stack) -> int | None:
     """The pid of the supervisord that answers on the stack's socket; None when nobody does."""
     if not stack.socket.exists():
         return None
+    from common.runtime.supervisor import UNREACHABLE, Fault, rpc
+
     try:
         with rpc(stack.socket) as server:
             answer = server.supervisor.getPID()
@@ -144,6 +145,8 @@ def supervisor_command(stack: Stack, *options: str) -> list[str]:
 
 def stop_supervisor(stack: Stack, pid: int, limit_s: float) -> bool:
     """Ask supervisord to stop everything and end; False when it is still there after the limit."""
+    from common.runtime.supervisor import UNREACHABLE, Fault, rpc
+
     try:
         with rpc(stack.socket) as server:
             server.supervisor.shutdown()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import click
 import msgspec
-import zmq.asyncio
 
 from common.errors import CallRefused, CallTimedOut
 from common.messages import (
@@ -26,11 +25,9 @@ from common.messages import (
     PostureState,
     SetPosture,
 )
-from common.runtime.calls import call
 from common.runtime.clock import SystemClock
 from common.units import SECOND
 from procs.cli.asking import NoAnswer, ask_account, find_place
-from procs.cli.kill_switch import leave_kill_switch, lift_kill_switch
 from procs.cli.show import clock_time, money, print_json, progress
 from procs.cli.survey import nothing_runs
 
@@ -129,8 +126,6 @@ def _tell(verb: str, wish: Command, *, as_json: bool) -> int:
         _say(verb, "refused", refusal.text, as_json=as_json, code=refusal.code)
         return 1
     text = answer.text if isinstance(answer, Accepted) else type(answer).__name__
-    if isinstance(wish, SetPosture) and wish.posture == "trading":
-        lift_kill_switch()
     _say(verb, "done", text, as_json=as_json)
     return 0
 
@@ -140,6 +135,10 @@ async def _ask_until_answered(run_dir: Path, wish: Command) -> Answer:
 
     Raises CallTimedOut after the last try, CallRefused when the answer is no.
     """
+    import zmq.asyncio
+
+    from common.runtime.calls import call
+
     ctx = zmq.asyncio.Context()
     request_id = uuid.uuid4().hex
     try:
@@ -172,7 +171,7 @@ def _nobody(verb: str, wish: Command, *, as_json: bool) -> int | None:
     if not isinstance(wish, SetPosture) or wish.posture != "halted":
         _say(verb, "not running", NOBODY, as_json=as_json)
         return NoAnswer.exit_code
-    noted = leave_kill_switch(f"{wish.reason} ({wish.who})")
+    noted = _leave_note(wish)
     if not nothing_runs(find_place(), ("executor",)):
         return None
     if noted:
@@ -188,12 +187,19 @@ def _nobody(verb: str, wish: Command, *, as_json: bool) -> int | None:
 def _unknown(verb: str, wish: Command, *, as_json: bool) -> int:
     text = "the executor did not answer, so it is unknown whether it was done: look at laggard status"
     if isinstance(wish, SetPosture) and wish.posture == "halted":
-        if leave_kill_switch(f"{wish.reason} ({wish.who})"):
+        if _leave_note(wish):
             text += "; whatever it does now, its next start begins halted. laggard down stops it altogether"
         else:
             text += "; the note for its next start could not be written either: laggard down stops it"
     _say(verb, "unknown", text, as_json=as_json)
     return 1
+
+
+def _leave_note(wish: SetPosture) -> bool:
+    """Make the executor's next start begin halted; False when that cannot be written."""
+    from procs.cli.kill_switch import leave_kill_switch
+
+    return leave_kill_switch(f"{wish.reason} ({wish.who})")
 
 
 def _say(verb: str, outcome: str, text: str, *, as_json: bool, code: str = "") -> None:

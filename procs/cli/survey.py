@@ -5,14 +5,17 @@ Decides what counts as well; prints nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from common.errors import CallRefused, DependencyMissing
 from common.messages import Status, StatusReport
 from common.runtime.endpoints import ROLES
 from common.runtime.lock import hold_role
-from common.runtime.supervisor import UNREACHABLE, Fault, ProcessRow, process_table, rpc
 from procs.cli.asking import Outcome, Place, ask
 from procs.cli.stack import mute_supervisor_pid
+
+if TYPE_CHECKING:
+    from common.runtime.supervisor import ProcessRow
 
 ALIVE = frozenset({"STARTING", "RUNNING", "BACKOFF", "STOPPING"})
 SIM_GROUP = "sim"
@@ -26,7 +29,7 @@ SETTLING = ("oracle-chainlink", "oracle-polybolt", "oracle-rtds")
 class Seen:
     """One program as supervisord and as itself sees it."""
 
-    row: ProcessRow
+    row: "ProcessRow"
     report: StatusReport | None
     silence: str
     """Why there is no report; empty when there is one."""
@@ -92,6 +95,8 @@ def survey(place: Place) -> Survey:
     """Ask supervisord and every process at once."""
     if place.supervisor is None:
         return Survey(None, ())
+    from common.runtime.supervisor import UNREACHABLE, Fault, process_table, rpc
+
     try:
         with rpc(place.stack.socket) as server:
             rows = process_table(server)
@@ -104,7 +109,7 @@ def survey(place: Place) -> Survey:
     return Survey(place.supervisor, seen)
 
 
-def _report(row: ProcessRow, answer: Outcome | None) -> tuple[StatusReport | None, str]:
+def _report(row: "ProcessRow", answer: Outcome | None) -> tuple[StatusReport | None, str]:
     if isinstance(answer, StatusReport):
         if row.pid and answer.pid != row.pid:
             return None, f"pid {answer.pid} answers in its place; two stacks share one run directory"

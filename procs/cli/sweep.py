@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from common.runtime.config import load_config
 from common.runtime.paths import make_paths
 from common.units import NotANumber, ppm_of_percent_exact, price4_exact, price4_text, usd6_exact, usd6_text
+from procs.cli.configuration import load_config
 from procs.cli.show import add_row, console, money, print_json, progress, table
+from procs.cli.tape_words import tell_gaps
 
 if TYPE_CHECKING:
     from common.research.grids.kernel import Cells
@@ -78,6 +79,7 @@ def sweep(
         )
     else:
         found = load(data, assets=assets.lower().split(",") if assets else None)
+        tell_gaps(found.gaps)
         reach = reach_of(config.strategy_settings(), found)
         grid, digest, name = build(found, reach), found.digest, found.name
         if not timed:

@@ -60,6 +60,7 @@ def ls(tape: Path | None, as_json: bool) -> int:
 def verify(tape: Path | None, silence_s: float, as_json: bool) -> int:
     """Read a tape from end to end and report its gaps; exit 1 when a segment is torn."""
     from common.research.data.tape_report import report
+    from procs.cli.tape_words import gap_fields
 
     place = _place(tape)
     with advance("reading segments") as on_segment:
@@ -68,24 +69,24 @@ def verify(tape: Path | None, silence_s: float, as_json: bool) -> int:
         print_json(
             "tape-verify",
             directory=str(place),
-            whole=not found.tears,
+            whole=not found.gaps.tears,
             segments=found.segments,
             records=found.records,
             data_bytes=found.data_bytes,
             unreadable=found.unreadable,
-            missing=found.missing,
             restarts=found.restarts,
             streams=found.streams,
             silences=found.silences,
-            holes=[hole._asdict() for hole in found.holes],
-            tears=[tear._asdict() for tear in found.tears],
+            **gap_fields(found.gaps),
         )
     else:
         _print_report(found, silence_s)
-    return 1 if found.tears else 0
+    return 1 if found.gaps.tears else 0
 
 
 def _print_report(found: "TapeReport", silence_s: float) -> None:
+    from common.research.data.tape_gaps import hole_place, hole_size
+
     made = table("stream", ">records", "first", "last", ">longest silence")
     for one in found.streams:
         times = [clock_time(one.first_ns), clock_time(one.last_ns)]
@@ -96,17 +97,17 @@ def _print_report(found: "TapeReport", silence_s: float) -> None:
         where = f"{silence.stream} after {clock_time(silence.since_ns)}"
         where += ", to the end" if silence.to_the_end else ""
         add_row(gaps, ["silence", where, duration(silence.length_ns // 1_000_000)])
-    for hole in found.holes:
-        add_row(gaps, ["hole", f"{hole.source} after number {hole.after_seq}", f"{hole.missing} messages"])
-    for tear in found.tears:
+    for hole in found.gaps.holes:
+        add_row(gaps, ["hole", hole_place(hole), hole_size(hole)])
+    for tear in found.gaps.tears:
         add_row(gaps, ["tear", f"{tear.segment}: {tear.reason} at byte {tear.offset}", tear.loss])
     for source, count in found.restarts.items():
         add_row(gaps, ["restart", source, f"{count} times"])
     if gaps.row_count:
         console().print(gaps)
     click.echo(
-        f"{found.records} records in {found.segments} segments, {found.missing} messages missing, "
-        f"{len(found.silences)} silences over {silence_s:g} s, {len(found.tears)} tears"
+        f"{found.records} records in {found.segments} segments, {found.gaps.missing} messages missing, "
+        f"{len(found.silences)} silences over {silence_s:g} s, {len(found.gaps.tears)} tears"
         + (f", {found.unreadable} bodies of an unknown version" if found.unreadable else "")
     )
 

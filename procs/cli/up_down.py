@@ -7,18 +7,17 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from common.errors import ConfigError, DependencyMissing
-from common.runtime.config import Config, load_config
 from common.runtime.endpoints import ROLES
 from common.runtime.lock import hold_role
 from common.runtime.paths import Paths, make_paths
 from common.runtime.paths import prepare as prepare_paths
-from common.runtime.trading_key import SECRET_VARIABLES, close_doors, hand_over, take_back
 from procs.cli.asking import Place
+from procs.cli.configuration import load_config
 from procs.cli.show import progress
 from procs.cli.stack import (
     Meeting,
@@ -36,6 +35,9 @@ from procs.cli.stack import (
 from procs.cli.status import print_survey
 from procs.cli.survey import Survey, survey
 
+if TYPE_CHECKING:
+    from common.runtime.config import Config
+
 ANSWER_LIMIT_S = 25.0
 STOP_LIMIT_S = 75.0
 """The executor may take 30 s, each other group 8 s."""
@@ -52,6 +54,8 @@ STOP_LIMIT_S = 75.0
 @click.option("--foreground", is_flag=True, help="Become supervisord, for systemd and containers.")
 def up(config_file: Path | None, live: bool, foreground: bool) -> int:
     """Start all processes and wait until they answer; nothing happens when they already run."""
+    from common.runtime.trading_key import SECRET_VARIABLES, close_doors, hand_over, take_back
+
     if any(os.environ.get(name) for name in SECRET_VARIABLES):
         close_doors()
     stack = own_stack()
@@ -124,12 +128,14 @@ def down() -> int:
 
 def _forget(stack: Stack) -> None:
     """Leave nothing of what was handed over; where the state is, a kill switch has to find later too."""
+    from common.runtime.trading_key import take_back
+
     meeting = read_meeting(stack)
     if meeting is not None:
         take_back(make_paths(meeting.state_dir, meeting.run_dir))
 
 
-def _ask_for_evidence(config: Config, paths: Paths) -> None:
+def _ask_for_evidence(config: "Config", paths: Paths) -> None:
     """Say by what real money may move; raises ConfigError when it may not."""
     from common.research.falsification.verdict import evidence
 
@@ -139,7 +145,7 @@ def _ask_for_evidence(config: Config, paths: Paths) -> None:
     progress(f"evidence: {found.text}")
 
 
-def _ask_telegram(config: Config) -> None:
+def _ask_telegram(config: "Config") -> None:
     """Let Telegram refuse token or chat before anything starts; raises what says how to mend it."""
     from common.chat.verification import verify
 

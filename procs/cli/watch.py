@@ -4,21 +4,23 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
-import zmq.asyncio
 from rich.live import Live
 
 from common.messages import Envelope
 from common.runtime.clock import SystemClock
 from common.runtime.endpoints import ROLES
-from common.runtime.subscriber import Subscriber
 from common.units import SECOND
 from procs.cli.asking import NoAnswer, find_place
 from procs.cli.board import Board, plain_lines, render, summary, take
 from procs.cli.show import JSON_SCHEMA, console
 from procs.cli.survey import nothing_runs
+
+if TYPE_CHECKING:
+    import zmq.asyncio
 
 SOURCES = tuple(role for role in ROLES if role != "venue")
 REFRESH_S = 0.25
@@ -46,6 +48,8 @@ def watch(as_json: bool, seconds: int | None) -> int:
 
 
 async def _follow(run_dir: Path, board: Board, seconds: int | None, *, quiet: bool) -> None:
+    import zmq.asyncio
+
     ctx = zmq.asyncio.Context()
     lively = not quiet and sys.stdout.isatty()
     try:
@@ -62,13 +66,15 @@ async def _follow(run_dir: Path, board: Board, seconds: int | None, *, quiet: bo
 
 
 async def hear(
-    ctx: zmq.asyncio.Context,
+    ctx: "zmq.asyncio.Context",
     run_dir: Path,
     board: Board,
     tell: Callable[[str], None] | None,
     also: Callable[[Envelope], None] | None = None,
 ) -> None:
     """Keep the board up to date until cancelled; ``tell`` gets news as lines, ``also`` every message."""
+    from common.runtime.subscriber import Subscriber
+
     subscriber = Subscriber(ctx, run_dir, "watch", SOURCES, SystemClock())
     while True:
         for envelope in await subscriber.receive():

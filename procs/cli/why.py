@@ -21,8 +21,8 @@ from procs.cli.show import add_row, console, print_json, table
 def why(window: str | None, summary: bool, state_dir: Path | None, as_json: bool) -> int:
     """Show why there is or is no trade in WINDOW (btc-updown-15m-1791241200), or in all current ones.
 
-    With --summary the argument is a TAPE instead; without one it is the tape of this bot's recorder. Exits 1
-    when there is a window that was never judged.
+    With --summary the argument is a TAPE instead; without one it is the tape of this bot's recorder. What the
+    tape lacks is told on stderr. Exits 1 when there is a window that was never judged, or a segment is torn.
     """
     if summary:
         from procs.cli.why_summary import summarise

@@ -7,8 +7,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from common.runtime.config import load_config
 from common.runtime.paths import make_paths
+from procs.cli.configuration import load_config
 from procs.cli.show import add_row, console, money, print_json, table
 from procs.cli.stack import own_stack, read_meeting, supervisor_pid
 
@@ -23,17 +23,19 @@ NOTE = (
 
 
 def summarise(place: Path | None, as_json: bool) -> int:
-    """Print the ledger of a tape, by default the running bot's; 1 when a window has no verdict."""
+    """Print the ledger of a tape, by default the running bot's; 1 when it is torn or lacks a verdict."""
     from common.research.replaying.refusals import ledger
+    from procs.cli.tape_words import gap_fields, tell_gaps
 
     config = load_config()
     directory = place or _own_state_dir(config.paths.state_dir)
     found = ledger(directory, config.strategy_settings().stake_usd6)
     if as_json:
-        print_json("why-summary", tape=str(directory), note=NOTE, **_fields(found))
+        print_json("why-summary", tape=str(directory), note=NOTE, **gap_fields(found.gaps), **_fields(found))
     else:
         _print(console(), directory, found)
-    return int(bool(found.without_verdict))
+        tell_gaps(found.gaps)
+    return int(bool(found.gaps.tears or found.without_verdict))
 
 
 def _own_state_dir(configured: str | None) -> Path:

@@ -5,9 +5,11 @@ into ``CONTENDERS``; ``bench.ours`` is the example with many processes.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -201,6 +203,30 @@ def start_signing_floor(sitting: Sitting) -> Started:
     """Raw sockets, each order signed when it is wanted."""
     process = spawn(sitting, "floor", "bench.floor", str(sitting.plan_file), "sign")
     return Started([process], says_ready(process))
+
+
+def start_bus_floor(sitting: Sitting, *, sign: bool = False) -> Started:
+    """The floor's work in a process for each part, with ZeroMQ between them."""
+    # Sockets need a short path.
+    sockets = tempfile.mkdtemp(prefix="lg-")
+    processes = [
+        spawn(
+            sitting,
+            part,
+            "bench.bus_floor",
+            str(sitting.plan_file),
+            part,
+            sockets,
+            *(("sign",) if sign else ()),
+        )
+        for part in ("send", "decide", "hear", "books")
+    ]
+    parts = [says_ready(process) for process in processes]
+
+    def ready() -> str:
+        return next((why for part in parts if (why := part())), "")
+
+    return Started(processes, ready, clean_up=partial(shutil.rmtree, sockets, ignore_errors=True))
 
 
 def _cpu_s(pid: int) -> float:

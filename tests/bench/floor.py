@@ -83,7 +83,7 @@ def _threshold(window: Window) -> int:
     return window.strike_e18 + (move if window.side == "up" else -move)
 
 
-def _opened(plan: Plan, path: str, greeting: str) -> socket.socket:
+def opened(plan: Plan, path: str, greeting: str) -> socket.socket:
     made = socket.create_connection(("127.0.0.1", plan.port))
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     made.sendall(ask_upgrade(plan.listen, path))
@@ -103,9 +103,9 @@ def main() -> None:
     else:
         request = lambda window: made[window.token]  # noqa: E731
     decider = Decider(plan.windows, request)
-    oracle = _opened(plan, "/rtds", '{"action":"subscribe","subscriptions":[]}')
+    oracle = opened(plan, "/rtds", '{"action":"subscribe","subscriptions":[]}')
     tokens = ",".join(f'"{token}"' for one in plan.windows for token in (one.token_up, one.token_down))
-    books = _opened(plan, "/ws/market", f'{{"assets_ids":[{tokens}],"type":"market"}}')
+    books = opened(plan, "/ws/market", f'{{"assets_ids":[{tokens}],"type":"market"}}')
     lines = []
     for _ in range(CONNECTIONS):
         line = socket.create_connection(("127.0.0.1", plan.port))

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from bench.contender import (
     says_ready,
     spawn,
     start,
+    start_bus_floor,
     start_floor,
     start_signing_floor,
     start_typical,
@@ -51,8 +53,16 @@ CONTENDERS = {
     "signing-floor": Contender(
         "signing-floor", start_signing_floor, "the floor with a signature for each order"
     ),
+    "bus-floor": Contender(
+        "bus-floor", start_bus_floor, "the floor in three processes, two bare ZeroMQ hops between them"
+    ),
+    "signing-bus-floor": Contender(
+        "signing-bus-floor",
+        partial(start_bus_floor, sign=True),
+        "the bus floor with a signature for each order",
+    ),
 }
-DEFAULT = ("typical", "ours", "floor")
+DEFAULT = ("typical", "ours", "floor", "bus-floor")
 
 
 def run_sitting(contender: Contender, loads: Sequence[Load], seed: int, results: Results) -> None:

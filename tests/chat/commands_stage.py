@@ -294,7 +294,7 @@ async def stage(
                     answer_button=lambda query, text: process.spawn(answer(query, text), name="press"),
                     means=Means(
                         leave_halt=lambda reason: not halts.append(reason),
-                        lift_halt=halts.clear,
+                        lift_halt=halts.remove,
                         mute=lambda lane, minutes: muted.append((lane, minutes)),
                         restart_self=lambda: restarts.append("restart"),
                         stop_self=lambda: restarts.append("stop"),

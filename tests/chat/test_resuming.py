@@ -147,6 +147,7 @@ async def test_a_kill_waits_for_an_executor_that_is_being_started(monkeypatch: p
         async with st.executor.answering():
             await st.until(lambda: st.executor.postures == ["halted"])
             await st.said("/kill: Done")
+            # It is in the journal now, with who asked for it.
             assert st.halts == []
             assert len(st.executor.answered) == 1
 

@@ -14,6 +14,7 @@ from common.units import SECOND
 from procs.cli.backtest import conclusion
 from procs.cli.main import laggard, run
 from recorded_windows import OPENS_S, books, flat, jump, made, market, ticks, window
+from taped_conversation import records, write_tape
 
 LOAD = loading.load
 
@@ -127,3 +128,66 @@ def test_an_asset_that_is_not_there_is_an_error_and_not_an_empty_answer(
     assert said.out == ""
     assert "it has btc, eth" in said.err
     assert run(laggard, ["backtest", str(tmp_path / "data"), "--assets", "BTC, eth"]) == 0
+
+
+@pytest.fixture
+def taped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tape that lacks three messages of books, in a folder of its own."""
+    config = tmp_path / "config.toml"
+    config.write_text("")
+    monkeypatch.setenv("LAGGARD_CONFIG", str(config))
+    lost = {one.data for one in [one for one in records() if one.source == "books"][40:43]}
+    return write_tape(tmp_path / "tape", [one for one in records() if one.data not in lost])
+
+
+def test_what_a_tape_lacks_is_told_in_the_words_of_tape_verify(
+    taped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(laggard, ["backtest", str(taped)]) == 0
+    assert capsys.readouterr().err == "hole: books after number 40, 3 messages\n"
+    path = taped / "00000001.tape"
+    path.write_bytes(path.read_bytes()[:-3])
+    assert run(laggard, ["-q", "backtest", str(taped)]) == 1
+    shown = capsys.readouterr()
+    tear, hole = shown.err.splitlines()
+    assert "cut in a record at byte" in tear
+    assert hole == "hole: books after number 40, 3 messages"
+    assert "backtest" in shown.out
+    assert run(laggard, ["tape", "verify", str(taped), "--json"]) == 1
+    verified = json.loads(capsys.readouterr().out)
+    assert run(laggard, ["backtest", str(taped), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    for key in ("tears", "holes", "missing"):
+        assert told[key] == verified[key]
+        assert told[key]
+
+
+@pytest.mark.parametrize("command", [["lag"], ["sweep"], ["falsify"], ["report", "--out", "page.html"]])
+def test_every_study_tells_what_a_tape_lacks(
+    taped: Path,
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(laggard, [*command, str(taped), "-q"])
+    assert "hole: books after number 40, 3 messages" in capsys.readouterr().err
+
+
+def test_an_export_of_a_torn_tape_still_says_so(
+    taped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = taped / "00000001.tape"
+    path.write_bytes(path.read_bytes()[:-3])
+    out = tmp_path / "out"
+    assert run(laggard, ["tape", "export", str(taped), "--parquet", str(out)]) == 1
+    capsys.readouterr()
+    assert run(laggard, ["backtest", str(taped), "--json"]) == 1
+    directly = json.loads(capsys.readouterr().out)
+    assert run(laggard, ["backtest", str(out), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["tears"], told["holes"]) == (directly["tears"], directly["holes"])
+    assert told["data_digest"] == directly["data_digest"]
+    assert run(laggard, ["data", "ls", str(out)]) == 0
+    assert len(capsys.readouterr().err.splitlines()) == 2

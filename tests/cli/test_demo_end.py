@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from procs.cli import demo
+from procs.cli import demo_play
 from procs.cli.demo_stage import Stage
 from procs.cli.stack import Stack
 
@@ -28,13 +28,13 @@ async def test_the_seconds_begin_when_all_processes_answer(
         answered.append(time.monotonic())
         return True
 
-    monkeypatch.setattr(demo, "all_answer", all_answer)
-    monkeypatch.setattr(demo, "supervisor_pid", lambda _stack: 1)
-    monkeypatch.setattr(demo, "START_LIMIT_S", limit_s)
+    monkeypatch.setattr(demo_play, "all_answer", all_answer)
+    monkeypatch.setattr(demo_play, "supervisor_pid", lambda _stack: 1)
+    monkeypatch.setattr(demo_play, "START_LIMIT_S", limit_s)
     plan: Any = SimpleNamespace(seconds=0.6, recording=None)
     process = SimpleNamespace(pid=1, poll=lambda: None)
     running: Any = SimpleNamespace(stack=Stack(tmp_path / "supervisord.conf"), process=process)
     began = time.monotonic()
-    ended = await demo._wait_for_end(plan, Stage(tmp_path, tmp_path), running, asyncio.Event())
+    ended = await demo_play._wait_for_end(plan, Stage(tmp_path, tmp_path), running, asyncio.Event())
     assert ended == "time is over"
     assert time.monotonic() - (answered[0] if answered else began + limit_s) >= 0.6

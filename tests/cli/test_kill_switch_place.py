@@ -6,7 +6,7 @@ import pytest
 
 from common.venue.recovery import read_marker
 from procs.cli import kill_switch
-from procs.cli.kill_switch import SIGNATURE, leave_kill_switch, lift_kill_switch
+from procs.cli.kill_switch import SIGNATURE, leave_kill_switch
 from procs.cli.stack import Meeting, Stack, prepare, write_meeting
 
 
@@ -30,8 +30,6 @@ def test_it_is_left_with_the_stack_that_runs(places: tuple[Path, Path]) -> None:
     assert leave_kill_switch("fire")
     assert read_marker(running) == f"{SIGNATURE}fire"
     assert read_marker(named) is None
-    lift_kill_switch()
-    assert read_marker(running) is None
 
 
 def test_it_is_left_with_the_stack_that_runs_also_where_the_environment_names_it(
@@ -51,8 +49,6 @@ def test_it_is_left_with_the_processes_that_the_environment_names(
     monkeypatch.setenv("LAGGARD_RUN_DIR", str(tmp_path / "another"))
     assert leave_kill_switch("fire")
     assert (read_marker(running), read_marker(named)) == (None, f"{SIGNATURE}fire")
-    lift_kill_switch()
-    assert read_marker(named) is None
 
 
 def test_between_two_starts_it_is_left_where_the_last_executor_kept_its_state_as_well(
@@ -63,6 +59,3 @@ def test_between_two_starts_it_is_left_where_the_last_executor_kept_its_state_as
     monkeypatch.setattr(kill_switch, "supervisor_pid", lambda _stack: None)
     assert leave_kill_switch("fire")
     assert (read_marker(last), read_marker(configured)) == (f"{SIGNATURE}fire", f"{SIGNATURE}fire")
-    monkeypatch.setattr(kill_switch, "supervisor_pid", lambda _stack: 1)
-    lift_kill_switch()
-    assert (read_marker(last), read_marker(configured)) == (None, None)

@@ -245,3 +245,10 @@ def test_no_trouble(log_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_no_object_is_shown_as_it_is() -> None:
     assert readable(b"[1, 2]") == "[1, 2]"
     assert readable(b"\xff{") == "\ufffd{"
+
+
+def test_where_there_are_no_logs_nothing_is_said_to_be_well(
+    log_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(laggard, ["errors"]) == 0
+    assert capsys.readouterr().out.startswith("there are no logs, none yet: laggard up starts")

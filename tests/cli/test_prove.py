@@ -40,6 +40,7 @@ from common.store.journal import Journal, open_journal
 from common.venue.signing.contracts import COLLATERAL, CONDITIONAL_TOKENS, POSITION_MANAGER
 from common.venue.token_contract import token_contract
 from order_playbook import BANKROLL, Playbook, market, posture
+from procs.cli import configuration
 from procs.cli import prove as command
 from procs.cli.main import laggard, run
 from procs.cli.stack import Meeting, Stack, write_meeting
@@ -338,8 +339,8 @@ def test_what_runs_says_which_account_is_proven(
     stack = Stack(home / "supervisord.conf")
     stack.home.mkdir(parents=True)
     write_meeting(stack, Meeting(str(tmp_path / "run"), str(tmp_path), str(file), "up"))
-    monkeypatch.setattr(command, "own_stack", lambda: stack)
-    monkeypatch.setattr(command, "supervisor_pid", lambda _: 1)
+    monkeypatch.setattr(configuration, "own_stack", lambda: stack)
+    monkeypatch.setattr(configuration, "supervisor_pid", lambda _: 1)
     assert prove("--json").json["mode"] == "live"
     # What the caller names goes before the note of what runs.
     other = tmp_path / "other.toml"
@@ -350,7 +351,7 @@ def test_what_runs_says_which_account_is_proven(
         named.setenv("LAGGARD_CONFIG", str(other))
         assert str(tmp_path / "other") in prove("--json").err
     # Where nothing runs the note is of the past, and the caller's own configuration counts.
-    monkeypatch.setattr(command, "supervisor_pid", lambda _: None)
+    monkeypatch.setattr(configuration, "supervisor_pid", lambda _: None)
     monkeypatch.setenv("LAGGARD_STATE_DIR", str(tmp_path))
     assert "there is no journal at" in prove("--json").err
 

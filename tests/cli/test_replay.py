@@ -134,3 +134,46 @@ def test_a_state_directory_without_a_summary_is_a_usage_error(
 ) -> None:
     assert run(laggard, ["why", "--state", str(tmp_path)]) == 2
     assert "--summary" in capsys.readouterr().err
+
+
+def cut(tape: Path) -> Path:
+    """The recorder was killed in the middle of the last record."""
+    path = tape / "00000001.tape"
+    path.write_bytes(path.read_bytes()[:-3])
+    return tape
+
+
+def test_the_summary_of_a_torn_tape_says_so_as_replay_does_and_fails(
+    tape: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(laggard, ["why", "--summary", str(tape)]) == 0
+    assert capsys.readouterr().err == ""
+    assert run(laggard, ["replay", str(cut(tape))]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "cut in a record at byte" in said
+    assert run(laggard, ["-q", "why", "--summary", str(tape)]) == 1
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == [said]
+    assert LATER in shown.out
+    assert run(laggard, ["replay", str(tape), "--json"]) == 1
+    replayed = json.loads(capsys.readouterr().out)
+    assert run(laggard, ["why", "--summary", str(tape), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["tears"] == replayed["tears"] != []
+    assert (told["missing"], told["holes"]) == (0, [])
+
+
+def test_the_summary_tells_the_holes_that_verify_tells(
+    tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    books = [one for one in records() if one.source == "books"]
+    lost = {one.data for one in books[40:43]}
+    holed = write_tape(tmp_path / "other", [one for one in records() if one.data not in lost])
+    assert run(laggard, ["why", "--summary", str(holed)]) == 0
+    assert capsys.readouterr().err == "hole: books after number 40, 3 messages\n"
+    assert run(laggard, ["tape", "verify", str(holed), "--json"]) == 0
+    verified = json.loads(capsys.readouterr().out)
+    assert run(laggard, ["why", "--summary", str(holed), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["missing"] == verified["missing"] == 3
+    assert told["holes"] == verified["holes"]

@@ -254,7 +254,7 @@ def test_an_answer_that_was_lost_is_asked_for_under_the_same_id(
 def test_with_nothing_running_nothing_was_done_and_is_said_at_once(
     state_dir: Path, monkeypatch: pytest.MonkeyPatch, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(steer, "call", None)  # nobody is asked
+    monkeypatch.setattr("common.runtime.calls.call", None)  # nobody is asked
     yes = ["--yes"] if verb in ("resume", "flatten") else []
     assert run(laggard, [verb, *yes, "--json"]) == 4
     shown = json.loads(capsys.readouterr().out)
@@ -275,7 +275,7 @@ def test_nobody_is_asked_for_a_yes_when_nothing_runs(
 def test_a_halt_with_nothing_running_is_certain(
     state_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(steer, "call", None)
+    monkeypatch.setattr("common.runtime.calls.call", None)
     assert run(laggard, ["halt", "--reason", "fire"]) == 0
     assert "the next start begins halted" in capsys.readouterr().out
     assert "fire" in (state_dir / MARKER).read_text()
@@ -300,7 +300,7 @@ def test_an_executor_that_started_while_the_note_was_left_is_asked(
             house.enter_context(running(tmp_path, late))
             return True
 
-        monkeypatch.setattr(steer, "leave_kill_switch", leave)
+        monkeypatch.setattr("procs.cli.kill_switch.leave_kill_switch", leave)
         assert run(laggard, ["halt"]) == 0
     assert [type(command) for _, command in late.heard] == [SetPosture]
 
@@ -347,10 +347,11 @@ def test_the_executors_own_note_is_kept(state_dir: Path) -> None:
     assert (state_dir / MARKER).read_text() == "the books do not add up"
 
 
-@pytest.mark.parametrize(("note", "left"), [(f"{SIGNATURE}fire", False), ("the books do not add up", True)])
-def test_resuming_lifts_a_switch_that_no_start_has_met(
-    executor: Executor, state_dir: Path, note: str, left: bool
+@pytest.mark.parametrize("note", [f"{SIGNATURE}fire", "the books do not add up"])
+def test_a_note_left_since_the_executor_answered_a_resume_stays(
+    executor: Executor, state_dir: Path, note: str
 ) -> None:
+    """The executor lifts what there is before it answers; what is there now is newer, and a halt."""
     leave_marker(state_dir, note)
     assert run(laggard, ["resume", "--yes"]) == 0
-    assert (state_dir / MARKER).exists() is left
+    assert (state_dir / MARKER).read_text() == note

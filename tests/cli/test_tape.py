@@ -8,10 +8,12 @@ import pytest
 
 from common.messages import SCHEMA, Alert, Envelope, Tick
 from common.research.data.loading import load
-from common.store.tape import Record
+from common.research.data.tape_gaps import Gaps
+from common.store.tape import Hole, Record
 from common.store.tape_writer import TapeWriter, seal
 from common.units import SECOND
 from procs.cli.main import laggard, run
+from procs.cli.tape_words import gap_fields, tell_gaps
 
 START = 1_795_737_600 * SECOND
 
@@ -164,3 +166,25 @@ def test_a_stream_that_fell_silent_for_good_is_told(tapes: Path, capsys: pytest.
     out = capsys.readouterr().out
     assert "tick.btc.spot.rtds after 00:00:23, to the end" in out
     assert "37 s" in out
+
+
+def test_a_new_start_whose_beginning_is_not_there_is_a_hole(
+    tapes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = TapeWriter(tapes / "bus")
+    writer.append(said(6, 25, boot="b3"))
+    writer.close()
+    assert run(laggard, ["tape", "verify", str(tapes), "--json"]) == 0
+    found = told(capsys)
+    assert (found["missing"], found["restarts"]) == (8, {"oracle-rtds": 2})
+    assert run(laggard, ["tape", "verify", str(tapes)]) == 0
+    assert "oracle-rtds at its start" in capsys.readouterr().out
+
+
+def test_many_holes_are_summed_up_and_none_is_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+    gaps = Gaps(holes=tuple(Hole("books", "b1", after, 2) for after in range(10, 80, 10)))
+    tell_gaps(gaps)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "hole: books after number 10, 2 messages"
+    assert lines[5:] == ["and 2 more holes, 14 messages missing in all; --json has all"]
+    assert len(gap_fields(gaps)["holes"]) == 7  # type: ignore[arg-type]

@@ -15,6 +15,8 @@ FEEDS = ("oracle-chainlink", "oracle-rtds", "books")
 LIMIT_S = 10
 """A broken hop is named within this."""
 LOOK = SECOND // 8
+LINK = "books-to-executor"
+"""The executor hears books itself, beside the way."""
 
 Delay = int | None
 """How long a canary takes to a hop; None: it never comes."""
@@ -47,6 +49,14 @@ class Way:
         if feed in self.down or self.states.get(feed) == "disabled" or self.delay(feed, feed) is None:
             return
         self.number += 1
+        heard_ns = self.delay(feed, LINK)
+        if (
+            feed == "books"
+            and heard_ns is not None
+            and not {"executor"} & (self.down | self.mute | self.garbled)
+        ):
+            at = self.now + heard_ns
+            self.due.append((at, Heard(feed, str(self.pids[feed]), self.number, LINK, at)))
         at = self.now
         for hop in (feed, "strategist", "executor"):
             took = self.delay(feed, hop)
@@ -119,8 +129,20 @@ BREAKS: dict[str, tuple[Callable[[Way], object], str]] = {
     "the strategist is stopped": (lambda way: way.down.add("strategist"), "strategist"),
     "the strategist speaks another schema": (lambda way: way.garbled.add("strategist"), "strategist"),
     "the strategist's topic is wrong": (lambda way: way.mute.add("strategist"), "strategist"),
-    "the executor drops": (lambda way: way.delays.update({("", "executor"): None}), "executor"),
-    "the executor is slow": (lambda way: way.delays.update({("", "executor"): 4 * SECOND}), "executor"),
+    "the executor drops": (
+        lambda way: way.delays.update({("", "executor"): None, ("", LINK): None}),
+        "executor",
+    ),
+    "the executor is slow": (
+        lambda way: way.delays.update({("", "executor"): 4 * SECOND, ("", LINK): 4 * SECOND}),
+        "executor",
+    ),
+    "the executor drops wishes alone": (
+        lambda way: way.delays.update({("", "executor"): None}),
+        "executor",
+    ),
+    "the executor does not hear books": (lambda way: way.delays.update({("", LINK): None}), LINK),
+    "the executor hears books late": (lambda way: way.delays.update({("", LINK): 4 * SECOND}), LINK),
     "the executor is stopped": (lambda way: way.down.add("executor"), "executor"),
     "the executor speaks another schema": (lambda way: way.garbled.add("executor"), "executor"),
     "the executor's topic is wrong": (lambda way: way.mute.add("executor"), "executor"),
@@ -145,13 +167,14 @@ def test_the_right_hop_is_named_in_time_and_cleared_once_it_works(what: str, at:
 
 @settings(deadline=None, max_examples=25)
 @given(
-    jitter=st.lists(st.integers(0, LATE_NS * 9 // 10), min_size=6, max_size=6),
+    jitter=st.lists(st.integers(0, LATE_NS * 9 // 10), min_size=7, max_size=7),
     offsets=st.permutations(range(5)),
 )
 def test_whatever_comes_in_time_accuses_nobody(jitter: list[int], offsets: list[int]) -> None:
     way = Way(offsets={feed: offsets[n] * SECOND for n, feed in enumerate(FEEDS)})
     for n, feed in enumerate(FEEDS):
         way.delays[feed, "strategist"], way.delays[feed, "executor"] = jitter[n], jitter[3 + n]
+    way.delays["", LINK] = jitter[6]
     assert way.run(40) == []
 
 
@@ -164,9 +187,12 @@ def test_whatever_comes_in_time_accuses_nobody(jitter: list[int], offsets: list[
 def test_a_broken_hop_is_never_taken_for_a_link(offsets: list[int], at: int, hop: str) -> None:
     way = Way(offsets=dict(zip(FEEDS, offsets, strict=True)))
     assert way.run(20 + at / SECOND) == []
-    way.delays["", hop] = None
+    # What drops drops all: also what an executor hears of books.
+    lost = {("", hop), ("", LINK)} if hop == "executor" else {("", hop)}
+    way.delays.update(dict.fromkeys(lost))
     assert said(way.run(LIMIT_S)) == [f"canary.{hop}"]
-    del way.delays["", hop]
+    for one in lost:
+        del way.delays[one]
     assert said(way.run(LIMIT_S)) == [f"over canary.{hop}"]
 
 
@@ -233,6 +259,45 @@ def test_a_canary_that_was_lost_with_its_feed_accuses_nobody() -> None:
         assert way.run(LOOK / SECOND) == []
     del way.delays["oracle-rtds", "strategist"]
     way.pids["oracle-rtds"] += 1
+    assert way.run(30) == []
+
+
+def test_behind_a_stopped_strategist_a_dead_link_waits_for_its_name() -> None:
+    way = flying()
+    way.down.add("strategist")
+    assert said(way.run(LIMIT_S)) == ["canary.strategist"]
+    way.delays["", LINK] = None
+    assert way.run(20) == []
+    way.down.clear()
+    way.pids["strategist"] += 1
+    assert said(way.run(2 * LIMIT_S)) == ["over canary.strategist", f"canary.{LINK}"]
+
+
+def test_of_a_feed_that_sends_nothing_any_more_no_link_is_sick() -> None:
+    way = flying()
+    way.delays["", LINK] = None
+    assert said(way.run(LIMIT_S)) == [f"canary.{LINK}"]
+    way.delays["books", "books"] = None
+    assert set(said(way.run(LIMIT_S))) == {"canary.books", f"over canary.{LINK}"}
+    assert way.run(20) == []
+
+
+def test_of_a_feed_nobody_can_read_no_link_is_sick() -> None:
+    way = flying()
+    way.delays["", LINK] = None
+    assert said(way.run(LIMIT_S)) == [f"canary.{LINK}"]
+    way.garbled.add("books")
+    first: list[Effect] = []
+    while not first:
+        first += way.run(LOOK / SECOND)
+    assert said(first) == ["canary.books", f"over canary.{LINK}"]
+
+
+def test_of_a_canary_told_twice_the_first_time_counts() -> None:
+    way = flying()
+    (newest,) = way.canaries.flights["books"][-1:]
+    again = Heard("books", newest.boot, newest.number, LINK, newest.sent_ns[LINK] + 4 * SECOND)
+    way.tell(again)
     assert way.run(30) == []
 
 

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.feeds.market.book_keeper import BookKeeper, Heard
-from common.feeds.market.clob_market import LevelChange, PriceChanges, parse_frame
+from common.feeds.market.clob_market import parse_frame
 from common.feeds.market.kept_book import PUBLISHED_DEPTH
+from common.feeds.market.market_events import LevelChange, PriceChanges
 from common.messages import BookState
 from common.units import MILLISECOND, SECOND, price4_text, size6_text
 from tests.feeds import wire

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from common.errors import FrameRefused
 from common.feeds.market.book_keeper import SAMPLE_NS, UNFINISHED_NS
-from common.feeds.market.clob_market import PriceChanges, parse_frame
+from common.feeds.market.clob_market import parse_frame
+from common.feeds.market.market_events import PriceChanges
 from common.messages import MarketState
 from common.sim.market import clob_dialect as dialect
 from common.sim.script import BookSet, Level, Listed, MarketSpec, ScriptEvent, Traded

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from common.feeds.market.book_keeper import Heard
-from common.feeds.market.clob_market import BookSnapshot, parse_book
+from common.feeds.market.clob_market import parse_book
+from common.feeds.market.market_events import BookSnapshot
 from common.units import SECOND
 from tests.feeds.kept import Counted, Venue, followed, hear, state
 from tests.feeds.wire import (

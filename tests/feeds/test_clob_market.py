@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from common.core.book_hash import book_hash
 from common.errors import FrameRefused
 from common.feeds.market import clob_market
-from common.feeds.market.clob_market import (
+from common.feeds.market.clob_market import parse_book, parse_frame
+from common.feeds.market.market_events import (
     BestBidAsk,
     BookSnapshot,
     LastTrade,
@@ -24,8 +25,6 @@ from common.feeds.market.clob_market import (
     PriceChanges,
     Quiet,
     TickSizeChange,
-    parse_book,
-    parse_frame,
 )
 from common.units import MILLISECOND
 from tests.feeds.wire import (

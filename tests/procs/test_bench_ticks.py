@@ -29,6 +29,7 @@ from bench.contender import (
     Sitting,
     Started,
     end,
+    start_bus_floor,
     start_floor,
     start_typical,
 )
@@ -173,7 +174,7 @@ class TestWorld:
 class TestPeers:
     pytestmark = slow
 
-    @pytest.mark.parametrize("start", [start_floor, start_typical])
+    @pytest.mark.parametrize("start", [start_floor, start_bus_floor, start_typical])
     def test_a_peer_answers_every_tick_once_and_nothing_else(
         self, start: Callable[[Sitting], Started]
     ) -> None:
@@ -274,7 +275,7 @@ def test_a_quick_bench_as_a_user_runs_it() -> None:
     )
     told = json.loads(done.stdout)
     assert done.returncode == (1 if told["reasons"] else 0), done.stderr[-2000:]
-    assert told["results"].keys() == {"typical", "ours", "floor"}
+    assert told["results"].keys() == {"typical", "ours", "floor", "bus-floor"}
     for name, rows in told["results"].items():
         assert rows.keys() == set(told["loads"])
         for row in rows.values():

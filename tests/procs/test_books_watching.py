@@ -21,7 +21,8 @@ from common.runtime.config import Config
 from common.runtime.paths import Paths
 from common.runtime.shell import Age
 from common.units import MILLISECOND, SECOND
-from procs.books import DEEPER_NS, Watcher
+from procs.book_news import DEEPER_NS
+from procs.books import Watcher
 from tests.feeds.kept import market
 from tests.feeds.wire import DOWN, NOW_MS, UP, book, change, changes, hashed, levels, text
 
@@ -120,7 +121,7 @@ class Set:
     def hear(self, frame: object, after_ns: int = 0) -> None:
         self.process.clock.added_ns += after_ns
         self.watcher._on_frame(text(frame), 1, self.process.clock.mono_ns())
-        self.watcher.publish_news()
+        self.watcher.news.publish()
 
     def state(self) -> BookState:
         found = self.watcher.keeper.state(UP)
@@ -243,7 +244,7 @@ async def test_a_lost_connection_is_published_at_once(at: Set) -> None:
 @asynccontextmanager
 async def telling(watcher: Watcher) -> AsyncIterator[None]:
     """The tasks of the process that publish."""
-    tasks = [asyncio.ensure_future(work) for work in (watcher.tell(), watcher.flush())]
+    tasks = [asyncio.ensure_future(work) for work in (watcher.news.tell(), watcher.flush())]
     await asyncio.sleep(0)
     try:
         yield
@@ -262,7 +263,7 @@ async def test_a_change_of_the_best_level_is_published_at_once(at: Set, price: s
         for _ in range(3):
             await asyncio.sleep(0)
         assert [one.token for one in published] == [UP]
-        assert at.watcher.dirty == set()
+        assert at.watcher.news.dirty == set()
 
 
 async def test_of_frames_at_hand_only_what_they_came_to_is_published(at: Set) -> None:
@@ -306,7 +307,7 @@ async def test_what_lies_deeper_waits_for_its_turn_and_delays_nothing(at: Set) -
         await asyncio.sleep(0.01)
         (one,) = published
         assert one.bids == ((5_900, 1_000_000), (5_800, (next(sizes) - 1) * 1_000_000)), "with what was due"
-        assert at.watcher.dirty == set()
+        assert at.watcher.news.dirty == set()
 
 
 async def test_a_token_that_was_left_meanwhile_is_not_published(at: Set) -> None:
@@ -405,7 +406,7 @@ async def test_an_agreeing_witness_forgives_the_silence_of_its_token_only(at: Se
     assert now - at.watcher.silence.spoke[DOWN] > at.watcher.witness.quiet_ns
     assert at.watcher.silence.last_any_ns == last_any_ns, "a mute socket stays a mute socket"
     assert at.watcher.book_age.age_ns() < SECOND
-    assert UP in at.watcher.dirty
+    assert UP in at.watcher.news.dirty
     assert quiet(at) == [UP, DOWN]
 
 

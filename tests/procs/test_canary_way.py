@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.core.decision_state import PublishVerdict, SendOrder
 from common.errors import CallRefused
-from common.messages import Canary, Heartbeat, Published
+from common.messages import Canary, Envelope, Heartbeat, Published
 from conversation import Conversation, tick
 from executor_stage import Stage, stage, until
 
@@ -63,6 +63,35 @@ def test_the_executor_refuses_a_canary_keeps_nothing_and_tells_of_it() -> None:
             await until(lambda: [each.topic for each in on.heard if each.body == canary()] == told)
             assert await on.report() == before
             assert await on.stop() == 0
+
+    asyncio.run(play())
+
+
+@pytest.mark.procs
+def test_the_executor_tells_of_a_canary_of_books_by_another_topic_than_of_one_that_came_as_a_wish() -> None:
+    async def play() -> None:
+        async with stage() as on:
+            on.start()
+            await on.report()
+            assert on.publisher is not None
+            send, number = on.publisher.publish, 0
+
+            def told() -> list[Envelope]:
+                return [
+                    each for each in on.heard if isinstance(each.body, Canary) and each.source == "executor"
+                ]
+
+            def sent_and_told() -> list[Envelope]:
+                # Who has only just connected may have missed the one before.
+                nonlocal number
+                number += 1
+                send("canary.books", canary(number))
+                return told()
+
+            await until(sent_and_told)
+            assert {each.topic for each in told()} == {"canary.books.heard"}
+            assert await refusal(on) == "canary"
+            await until(lambda: "canary.books" in {each.topic for each in told()})
 
     asyncio.run(play())
 

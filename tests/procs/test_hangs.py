@@ -193,6 +193,8 @@ def test_one_process_of_each_shape_is_back(on: Stage, results: list[tuple[str, s
         ("strategist", "schema", "strategist"),
         ("strategist", "topic", "strategist"),
         ("strategist", "stop", "strategist"),
+        ("executor", "drop books", "books-to-executor"),
+        ("executor", "slow books", "books-to-executor"),
         ("executor", "drop", "executor"),
         ("executor", "slow", "executor"),
         ("executor", "schema", "executor"),

@@ -123,6 +123,14 @@ def test_heartbeats_and_canaries_are_understood() -> None:
     assert understood(b"canary.books", published(CANARY), 9) == Heard("books", "b", 3, "books", 5)
 
 
+def test_a_canary_heard_from_the_feed_itself_is_of_that_link() -> None:
+    link = msgspec.msgpack.decode(published(CANARY)) | {"source": "executor"}
+    heard = understood(b"canary.books.heard", msgspec.msgpack.encode(link), 9)
+    assert heard == Heard("books", "b", 3, "books-to-executor", 5)
+    came_as_a_wish = understood(b"canary.books", msgspec.msgpack.encode(link), 9)
+    assert came_as_a_wish == Heard("books", "b", 3, "executor", 5)
+
+
 def test_a_canary_of_another_version_is_no_canary() -> None:
     newer = understood(b"canary.books", published(CANARY, SCHEMA + 1), 9)
     assert newer == Garbled("books", f"schema {SCHEMA + 1}, here {SCHEMA}")

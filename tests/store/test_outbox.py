@@ -12,7 +12,8 @@ from common.core.remote.letters import LANES, Button, Lane, Letter
 from common.errors import DependencyMissing, InvariantBroken
 from common.runtime.clock import ManualClock
 from common.store.database import WrittenByAnother
-from common.store.outbox import KEPT_NS, LEFT_OUT, MOST_WAITING, Outbox, open_outbox
+from common.store.outbox import KEPT_NS, Outbox, open_outbox
+from common.store.outbox_rows import LEFT_OUT, MOST_WAITING
 from common.units import SECOND
 
 ANN, BOB = 1001, 1002

@@ -11,7 +11,8 @@ from typing import Literal
 
 from common.core.book_proof import LastTrades, Proof, last_trade_text
 from common.core.order_book import OrderBook
-from common.feeds.market.clob_market import (
+from common.feeds.market.kept_book import Best, KeptBook, likely_trades, new_book, wire_book
+from common.feeds.market.market_events import (
     BestBidAsk,
     BookSnapshot,
     LastTrade,
@@ -20,7 +21,6 @@ from common.feeds.market.clob_market import (
     PriceChanges,
     TickSizeChange,
 )
-from common.feeds.market.kept_book import Best, KeptBook, likely_trades, new_book, wire_book
 from common.messages import BookProof, BookState, MarketState, Outcome
 from common.units import MILLISECOND, SECOND
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from common.errors import FeedError, FrameRefused
 from common.feeds.http import HttpSource
 from common.feeds.market.book_keeper import BookKeeper
-from common.feeds.market.clob_market import BookSnapshot, parse_book
+from common.feeds.market.clob_market import parse_book
+from common.feeds.market.market_events import BookSnapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from common.core.book_proof import Claim, LastTrades, Levels, Proof, Terms, WireBook, level_texts
 from common.core.order_book import Level, OrderBook
-from common.feeds.market.clob_market import BookSnapshot, LevelChange
+from common.feeds.market.market_events import BookSnapshot, LevelChange
 from common.messages import BookState, BookStatus, MarketState, Outcome
 from common.units import price4_exact, price4_text, size6_text
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from common.errors import LaggardError
+from common.research.data.tape_gaps import NO_GAPS, Gaps
 
 LEVELS = pl.List(pl.Struct({"price4": pl.Int64, "size6": pl.Int64}))
 """One side of a book, best level first."""
@@ -100,6 +101,8 @@ class Dataset(NamedTuple):
     ticks: pl.DataFrame
     books: pl.DataFrame
     history: pl.DataFrame
+    gaps: Gaps = NO_GAPS
+    """What the tape lacked that it was read from, all assets and times; the digest is of what is there."""
 
 
 def dataset(
@@ -109,6 +112,7 @@ def dataset(
     ticks: pl.DataFrame | None = None,
     books: pl.DataFrame | None = None,
     history: pl.DataFrame | None = None,
+    gaps: Gaps = NO_GAPS,
 ) -> Dataset:
     """Tables in whatever order of rows and columns become a dataset; a missing column is null.
 
@@ -117,7 +121,7 @@ def dataset(
     """
     given = {"markets": markets, "ticks": ticks, "books": books, "history": history}
     tables = {table: ordered(table, frame) for table, frame in given.items()}
-    return Dataset(name, digest_of(tables), **tables)
+    return Dataset(name, digest_of(tables), **tables, gaps=gaps)
 
 
 def ordered(table: str, frame: pl.DataFrame | None) -> pl.DataFrame:
@@ -162,7 +166,7 @@ def select(
         kept["books"] = kept["books"].filter(pl.col("outcome").is_not_null())
     if all(frame.height == getattr(whole, table).height for table, frame in kept.items()):
         return whole
-    return Dataset(whole.name, digest_of(kept), **kept)
+    return Dataset(whole.name, digest_of(kept), **kept, gaps=whole.gaps)
 
 
 def digest_of(tables: Mapping[str, pl.DataFrame]) -> str:

@@ -17,6 +17,7 @@ from common.messages import BookState, Envelope, MarketState, ResolutionState, T
 from common.research.data.dataset import BOOKS, LEVELS, TICKS, Dataset, dataset, ordered
 from common.research.data.eras import terms_at
 from common.research.data.market_rows import market_table
+from common.research.data.tape_gaps import Gaps, Numbering, Numbers, holes
 from common.store import tape
 
 LOOKED_FOR = (
@@ -46,6 +47,7 @@ class SegmentRows(NamedTuple):
     markets: list[MarketState]
     resolutions: list[ResolutionState]
     tears: list[tape.Tear]
+    numbers: list[Numbers]
     unreadable: int
     """Records whose body no version of laggard we know can read."""
 
@@ -56,7 +58,7 @@ def is_here(data: str | Path) -> bool:
 
 
 def read(data: str | Path) -> Dataset:
-    """The whole tape in memory; a tear costs the rest of its segment, which ``laggard tape verify`` tells."""
+    """The whole tape in memory; a tear costs the rest of its segment; ``gaps`` tells what is missing."""
     parts = [read_segment(segment) for segment in segments(Path(data))]
     ticks = ordered("ticks", pl.concat([pl.DataFrame(schema=dict(TICKS)), *(part.ticks for part in parts)]))
     books = pl.concat([pl.DataFrame(schema=dict(BOOKS)), *(part.books for part in parts)])
@@ -67,6 +69,10 @@ def read(data: str | Path) -> Dataset:
         markets=windows(markets, resolutions, ticks),
         ticks=ticks,
         books=books,
+        gaps=Gaps(
+            tuple(tear for part in parts for tear in part.tears),
+            holes(numbers for part in parts for numbers in part.numbers),
+        ),
     )
 
 
@@ -84,7 +90,8 @@ def read_segment(segment: Segment) -> SegmentRows:
     markets: dict[str, MarketState] = {}
     resolutions: dict[str, ResolutionState] = {}
     unreadable = 0
-    for record in tape.read_segment(segment.tape, segment.number, tears.append):
+    numbering = Numbering()
+    for record in numbering.listen(tape.read_segment(segment.tape, segment.number, tears.append)):
         if not record.topic.startswith(_TOPICS):
             continue
         try:
@@ -109,6 +116,7 @@ def read_segment(segment: Segment) -> SegmentRows:
         list(markets.values()),
         list(resolutions.values()),
         tears,
+        numbering.numbers(),
         unreadable,
     )
 

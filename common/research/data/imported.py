@@ -23,6 +23,8 @@ from common.research.data.dataset import (
     rows_digest,
 )
 from common.research.data.dataset import dataset as made_dataset
+from common.research.data.tape_gaps import NO_GAPS, Gaps
+from common.store.tape import Hole, Tear
 
 MANIFEST = "manifest.json"
 LOOKED_FOR = f"an imported folder: {MANIFEST} beside markets/, ticks/, books/, history/"
@@ -56,6 +58,9 @@ class Manifest(msgspec.Struct, frozen=True):
     columns: dict[str, dict[str, str]]
     rows: dict[str, int]
     parts: list[Part]
+    tears: list[Tear] = []
+    """Of the tape that it was written from, each as its fields in order."""
+    holes: list[Hole] = []
 
 
 def is_here(data: str | Path) -> bool:
@@ -73,7 +78,8 @@ def read(data: str | Path) -> Dataset:
     """The whole folder, checked against its manifest; raises DataUnreadable when the rows are not those."""
     manifest = read_manifest(data)
     tables = {table: _table(data, manifest, table) for table in TABLES}
-    found = made_dataset(manifest.name, **tables)
+    gaps = Gaps(tuple(manifest.tears), tuple(manifest.holes))
+    found = made_dataset(manifest.name, **tables, gaps=gaps)
     if found.digest != manifest.digest:
         raise DataUnreadable(
             f"{data} is not what its manifest says (digest {found.digest[:12]} instead of "
@@ -116,7 +122,9 @@ def write(whole: Dataset, out: Path, *, source: str, licence: str) -> Manifest:
     for table in TABLES:
         for day, asset, rows in partitions(table, getattr(whole, table)):
             parts.append(write_part(out, table, day, asset, "part", rows))
-    return finish(out, parts, name=whole.name, source=source, licence=licence, digest=whole.digest)
+    return finish(
+        out, parts, name=whole.name, source=source, licence=licence, digest=whole.digest, gaps=whole.gaps
+    )
 
 
 def write_part(out: Path, table: str, day: str, asset: str, stem: str, rows: pl.DataFrame) -> Part:
@@ -138,7 +146,14 @@ def write_part(out: Path, table: str, day: str, asset: str, stem: str, rows: pl.
 
 
 def finish(
-    out: Path, parts: Iterable[Part], *, name: str, source: str, licence: str, digest: str
+    out: Path,
+    parts: Iterable[Part],
+    *,
+    name: str,
+    source: str,
+    licence: str,
+    digest: str,
+    gaps: Gaps = NO_GAPS,
 ) -> Manifest:
     """Write the manifest over these parts; from then on the folder is data, and these parts alone."""
     listed = list(parts)
@@ -146,20 +161,34 @@ def finish(
     columns = {
         table: {column: str(kind) for column, kind in schema.items()} for table, schema in TABLES.items()
     }
-    manifest = Manifest(KIND, LAYOUT, name, source, licence, digest, columns, rows, listed)
+    manifest = Manifest(
+        KIND,
+        LAYOUT,
+        name,
+        source,
+        licence,
+        digest,
+        columns,
+        rows,
+        listed,
+        list(gaps.tears),
+        list(gaps.holes),
+    )
     _sweep(out, {part.path for part in listed})
     write_whole(out / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
     return manifest
 
 
 def _sweep(out: Path, listed: set[str]) -> None:
-    """Remove parts that are not of this writing: other programs read the folder without its manifest."""
+    """Remove what is not of this writing: other programs read the folder without its manifest."""
     for table in TABLES:
         for path in (out / table).glob("day=*/asset=*/*.parquet*"):
             if str(path.relative_to(out)) not in listed:
                 path.unlink()
         for path in (out / table).glob("day=*/asset=*/.*.parquet.*"):
             path.unlink()
+    for path in out.glob(f".{MANIFEST}.*"):
+        path.unlink()
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -16,7 +16,8 @@ from common.research.data import imported
 from common.research.data.dataset import ordered, partitions
 from common.research.data.from_tape import Segment, newest, read_segment, segments, windows
 from common.research.data.imported import Manifest, Part
-from common.store.tape import OPEN_SUFFIX, SEALED_SUFFIX, segment_path
+from common.research.data.tape_gaps import Gaps, Numbers, holes, tear_text
+from common.store.tape import OPEN_SUFFIX, SEALED_SUFFIX, Tear, segment_path
 
 NOTES = "segments"
 SOURCE = "tape of laggard"
@@ -32,7 +33,8 @@ class Note(msgspec.Struct, frozen=True):
     parts: list[Part]
     markets: list[MarketState]
     resolutions: list[ResolutionState]
-    tears: list[str]
+    tears: list[Tear]
+    numbers: list[Numbers]
     unreadable: int
 
 
@@ -74,7 +76,7 @@ def export(
         _finish(tape, out, notes),
         len(found),
         resumed,
-        [tear for note in notes for tear in note.tears],
+        [tear_text(tear) for note in notes for tear in note.tears],
         sum(note.unreadable for note in notes),
     )
 
@@ -104,8 +106,7 @@ def _write(segment: Segment, out: Path, place: Path) -> Note:
         for table, frame in (("ticks", rows.ticks), ("books", rows.books))
         for day, asset, part in partitions(table, frame)
     ]
-    tears = [f"{tear.segment}: {tear.reason} at byte {tear.offset}; {tear.loss}" for tear in rows.tears]
-    note = Note(file, size, parts, rows.markets, rows.resolutions, tears, rows.unreadable)
+    note = Note(file, size, parts, rows.markets, rows.resolutions, rows.tears, rows.numbers, rows.unreadable)
     imported.write_whole(place, msgspec.json.encode(note))
     return note
 
@@ -135,4 +136,10 @@ def _finish(tape: Path, out: Path, notes: list[Note]) -> Manifest:
         for day, asset, rows in partitions("markets", markets)
     ]
     digest = imported.digest_of_parts(out, parts, [("ticks", ticks), ("markets", markets)])
-    return imported.finish(out, parts, name=tape.name, source=SOURCE, licence=LICENCE, digest=digest)
+    gaps = Gaps(
+        tuple(tear for note in notes for tear in note.tears),
+        holes(numbers for note in notes for numbers in note.numbers),
+    )
+    return imported.finish(
+        out, parts, name=tape.name, source=SOURCE, licence=LICENCE, digest=digest, gaps=gaps
+    )

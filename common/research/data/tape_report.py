@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from common.research.data.tape_gaps import Gaps, Numbering, holes
 from common.store import tape
 from common.units import SECOND
 
@@ -60,13 +61,7 @@ class TapeReport(msgspec.Struct, frozen=True):
     silences: list[Silence]
     restarts: dict[str, int]
     """How often each publisher began anew while the tape was written."""
-    holes: list[tape.Hole]
-    tears: list[tape.Tear]
-
-    @property
-    def missing(self) -> int:
-        """Messages that were published and are not on the tape."""
-        return sum(hole.missing for hole in self.holes)
+    gaps: Gaps
 
 
 class _Heard(msgspec.Struct):
@@ -104,15 +99,16 @@ def report(
 ) -> TapeReport:
     """Read a tape, or a directory of tapes, from end to end.
 
-    ``on_segment`` hears how many of how many segments were read for the streams; the numbering is checked in
-    a second pass.
+    ``on_segment`` hears how many of how many segments were read for the streams; the bodies are checked in a
+    second pass.
     """
     heard: dict[str, _Heard] = {}
     silences: list[Silence] = []
     boots: dict[str, set[str]] = {}
     places = [(one, number) for one in tape.tapes(directory) for number in tape.segments(one)]
+    numbering = Numbering()
     for done, (one, number) in enumerate(places, 1):
-        for record in tape.read_segment(one, number):
+        for record in numbering.listen(tape.read_segment(one, number)):
             if record.kind == "state":
                 continue
             stream = _stream(record)
@@ -133,8 +129,7 @@ def report(
         ],
         silences,
         {source: len(found) - 1 for source, found in sorted(boots.items()) if len(found) > 1},
-        list(check.holes),
-        list(check.tears),
+        Gaps(check.tears, holes(numbering.numbers())),
     )
 
 

@@ -43,7 +43,7 @@ def code_hash() -> str:
     """SHA-256 over the sources of every decision and of its judging: names and contents, in order of name."""
     root = Path(common.__file__).parent
     files = [
-        *(root / "core").rglob("*.py"), root / "messages.py", root / "units.py",
+        *(root / "core").rglob("*.py"), *(root / "messages").rglob("*.py"), root / "units.py",
         *(root / "research" / f"{name}.py" for name in JUDGING),
     ]  # fmt: skip
     whole = hashlib.sha256()

@@ -15,9 +15,10 @@ import msgspec
 from common.core.matching import walk
 from common.messages import BookState, Envelope, FeeSchedule, MarketState, OrderState, Outcome, Verdict
 from common.research.backtesting.results import SEED
+from common.research.data.tape_gaps import NO_GAPS, Gaps, Numbering, holes
 from common.research.intervals import Interval, bootstrap_mean, wilson
 from common.research.replaying.replay import STRATEGIST, find_tape
-from common.store.tape import Record, read
+from common.store.tape import Record, Tear, read
 from common.units import PRICE4_ONE
 
 MOVE = "move"
@@ -82,6 +83,8 @@ class Ledger(NamedTuple):
     """How many windows each gate refused in their last verdict."""
     without_verdict: tuple[str, ...]
     """Windows the strategist never judged; there must be none."""
+    gaps: Gaps = NO_GAPS
+    """What the tape lacks: a verdict, a book or an outcome may have been there."""
 
 
 @dataclass(slots=True)
@@ -101,7 +104,10 @@ def ledger(directory: Path, stake_usd6: int) -> Ledger:
 
     Raises DependencyMissing where there is no tape.
     """
-    return made(read(find_tape(directory)), stake_usd6)
+    tears: list[Tear] = []
+    numbering = Numbering()
+    found = made(numbering.listen(read(find_tape(directory), tears.append)), stake_usd6)
+    return found._replace(gaps=Gaps(tuple(tears), holes(numbering.numbers())))
 
 
 def made(records: Iterable[Record], stake_usd6: int) -> Ledger:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from common.core.redemption.attempts import ALARMING, Attempt, ClaimEnd, Stage
+from common.core.redemption.attempts import ALARMING, Attempt
 from common.core.redemption.claims import Claim, Condition, Left, claim_of
 from common.core.redemption.effect import Places
 from common.core.redemption.pursuit import (
@@ -38,6 +38,7 @@ from common.venue.redeeming.dry_run import dry_run, one_call_each
 from common.venue.redeeming.look import look, redeemed_by_others
 from common.venue.redeeming.route import CannotBatch, CannotSend, SendRoute
 from common.venue.redeeming.settings import Settings
+from common.venue.redeeming.steps import finished, gone_out, included, refused, renewed
 from common.venue.redeeming.survey import Surveyor, Wanted
 
 Level = Literal["info", "warning", "critical"]
@@ -164,36 +165,13 @@ class RedemptionDesk:
                         return True
                 case Renew(offer):
                     version = await self.route.renew(attempt, offer)
-                    text = f"stuck; bids {offer.max_fee_wei / 1e9:.1f} gwei now"
-                    renewed = msgspec.structs.replace(
-                        attempt, versions=(*attempt.versions, version), sent_ns=0, text=text
-                    )
-                    self._replace(renewed)
+                    self._replace(renewed(attempt, version, offer))
                 case Include(inclusion, text):
-                    stage: Stage = "sent" if inclusion is None else "included"
-                    self._replace(
-                        msgspec.structs.replace(
-                            attempt,
-                            stage=stage,
-                            inclusion=inclusion,
-                            text=text,
-                            # What fell out of a block goes out again at once.
-                            sent_ns=0 if inclusion is None else attempt.sent_ns,
-                        )
-                    )
+                    self._replace(included(attempt, inclusion, text))
                 case Adopt(transaction_id):
                     self._replace(msgspec.structs.replace(attempt, transaction_id=transaction_id))
                 case Finish(ends, gas_wei, text):
-                    self._finish(
-                        msgspec.structs.replace(
-                            attempt,
-                            stage="ended",
-                            ends=ends,
-                            gas_wei=gas_wei,
-                            ended_ns=self.clock.wall_ns(),
-                            text=text,
-                        )
-                    )
+                    self._finish(finished(attempt, ends, gas_wei, text, self.clock.wall_ns()))
         return True
 
     async def _send(self, attempt: Attempt) -> bool:
@@ -201,23 +179,9 @@ class RedemptionDesk:
         sent = await self.route.send(attempt)
         now_ns = self.clock.wall_ns()
         if sent.kind == "refused":
-            ends = tuple(
-                ClaimEnd(claim.condition_id, "refused", 0, text=sent.text) for claim in attempt.claims
-            )
-            self._finish(
-                msgspec.structs.replace(attempt, stage="ended", ends=ends, ended_ns=now_ns, text=sent.text)
-            )
+            self._finish(refused(attempt, sent.text, now_ns))
             return True
-        self._replace(
-            msgspec.structs.replace(
-                attempt,
-                stage="sent" if attempt.stage == "signed" else attempt.stage,
-                sent_ns=now_ns + int(sent.wait_s * SECOND),
-                first_sent_ns=attempt.first_sent_ns or now_ns,
-                transaction_id=sent.transaction_id or attempt.transaction_id,
-                text=sent.text,
-            )
-        )
+        self._replace(gone_out(attempt, sent, now_ns))
         return sent.kind == "accepted"
 
     async def _survey(self, due: tuple[Due, ...]) -> list[Claim]:

@@ -14,6 +14,7 @@ from common.research.data.dataset import Dataset, DataUnreadable, dataset, order
 from common.research.data.from_tape import boundary_prices
 from common.research.data.market_rows import market_table
 from common.research.data.recorded import book_files, price_files, quote_files, window_files
+from common.research.data.recorded.kept_pieces import KeptPieces
 from common.research.data.recorded.piece import (
     OUTCOMES,
     SUFFIXES,
@@ -38,27 +39,41 @@ class Told(NamedTuple):
     notes: tuple[str, ...]
     licence: str
     refused: str = ""
+    resumed: bool = False
+    """It had been read before and was kept."""
 
 
 def import_recordings(
-    place: Path, on_file: Callable[[int, int, str], None] = lambda *_: None
+    place: Path,
+    on_file: Callable[[int, int, str], None] = lambda *_: None,
+    *,
+    keep_in: Path | None = None,
 ) -> tuple[Dataset, list[Told]]:
-    """Read every file of a folder, or one file; raises DataUnreadable when nothing in it became data."""
+    """Read every file of a folder, or one file; raises DataUnreadable when nothing in it became data.
+
+    What was read is kept in the folder ``keep_in`` and taken from there the next time.
+    """
     files = [place] if place.is_file() else sorted(path for path in place.glob("*") if _is_table(path))
     if not files:
         raise DataUnreadable(f"{place} holds no recording; looked for files ending in {', '.join(SUFFIXES)}")
     columns: dict[Path, frozenset[str]] = {}
     pieces, told = [], []
+    kept = KeptPieces(keep_in, files) if keep_in is not None else None
     for number, path in enumerate(files, 1):
         on_file(number, len(files), path.name)
+        known = kept.find(number) if kept is not None else None
         try:
-            piece = _piece(path, _beside(path, files, columns), columns)
+            piece = _piece(path, _beside(path, files, columns), columns) if known is None else known
         except LaggardError as error:
             told.append(Told(path.name, "", {}, (), "", str(error)))
             continue
+        if kept is not None and known is None:
+            kept.keep(number, piece)
         pieces.append(piece)
         notes = tuple(f"{count} {text}" for text, count in sorted(piece.notes.items()) if count)
-        told.append(Told(path.name, piece.layout, piece.rows, notes, piece.licence))
+        told.append(
+            Told(path.name, piece.layout, piece.rows, notes, piece.licence, resumed=known is not None)
+        )
     if not pieces:
         reasons = "".join(f"\n  {one.refused}" for one in told)
         raise DataUnreadable(f"{place}: no file became data:{reasons}")
