@@ -134,10 +134,19 @@ class Process:
     def keep_warm(self, rehearse: Callable[[], None]) -> None:
         """Run the way from tick to order on made-up input every few milliseconds, where that is configured.
 
-        At a few ticks a second it goes cold, and takes several times as long. ``rehearse`` has no effect.
+        At a few ticks a second it goes cold, and takes longer. ``rehearse`` has no effect, and one that fails
+        ends the rehearsals and nothing else.
         """
         if self.config.mode == "live" and self.config.speed.keep_warm_ms:
-            self.spawn(_each(self.config.speed.keep_warm_ms / 1000, rehearse), name="keep warm")
+            self.spawn(self._rehearse(self.config.speed.keep_warm_ms / 1000, rehearse), name="keep warm")
+
+    async def _rehearse(self, every_s: float, rehearse: Callable[[], None]) -> None:
+        try:
+            await _each(every_s, rehearse)
+        except Exception as error:  # noqa: BLE001 - only speed is lost
+            self.count("rehearsals_failed")
+            stack = "".join(traceback.format_exception(error))
+            self.log.error("rehearsals_ended", problem=f"{type(error).__name__}: {error}", stack=stack)
 
     def report(self) -> StatusReport:
         """The answer to Status."""

@@ -189,6 +189,34 @@ run("executor", body, hang_limit_s=0.7)
     assert process.returncode == 0
 
 
+def test_a_rehearsal_that_fails_ends_the_rehearsals_and_nothing_else(child: Children, run_dir: Path) -> None:
+    code = (
+        PROLOGUE
+        + """
+turns = []
+def rehearse():
+    turns.append(1)
+    if len(turns) == 3:
+        raise KeyError("only made up")
+async def body(process):
+    process.keep_warm(rehearse)
+    while "rehearsals_failed" not in process.counters:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    process.log.info("seen", turns=len(turns), failed=process.counters["rehearsals_failed"])
+run("executor", body)
+"""
+    )
+    config = run_dir / "live.toml"
+    config.write_text('mode = "live"\n[wallet]\nkind = "eoa"\naddress = "0x' + "11" * 20 + '"\n')
+    process = child(code, LAGGARD_CONFIG=str(config))
+    out, _ = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, out
+    told = {line["event"]: line for line in lines_of(out)}
+    assert "only made up" in told["rehearsals_ended"]["problem"]
+    assert (told["seen"]["turns"], told["seen"]["failed"]) == (3, 1)
+
+
 @pytest.mark.parametrize("where", ["body", "spawned"])
 def test_an_unhandled_exception_is_logged_once(child: Children, where: str) -> None:
     body = "    await fail()\n" if where == "body" else (
