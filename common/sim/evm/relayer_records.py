@@ -79,8 +79,9 @@ class Lives:
 
     async def release(self, record: Record) -> None:
         """Carry out what was held back, without trying it first: the world has moved on."""
-        record.released = True
         await self._send(record)
+        # Only now: who asks meanwhile must not be told that it failed for want of a hash.
+        record.released = True
 
     async def is_open(self, record: Record) -> bool:
         """Whether its wallet is busy with it: it may still happen."""
