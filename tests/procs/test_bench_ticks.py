@@ -52,7 +52,8 @@ from bench.plan import (
 from bench.tape_books import TapeBooks
 from bench.world import Measure
 
-slow = [pytest.mark.procs, pytest.mark.slow, pytest.mark.timeout(240)]
+# Times mean nothing beside other work.
+slow = [pytest.mark.procs, pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(240)]
 SECOND = 1_000_000_000
 
 
@@ -192,6 +193,7 @@ class TestPeers:
 
 
 @pytest.mark.procs
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_ours_has_its_real_chat_hanging_and_its_real_pictures_drawn() -> None:
@@ -262,6 +264,7 @@ def test_ratios_are_of_medians_of_rounds_and_what_is_lost_is_told() -> None:
 
 
 @pytest.mark.procs
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_quick_bench_as_a_user_runs_it() -> None:

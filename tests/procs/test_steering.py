@@ -25,11 +25,12 @@ POSTURES: dict[str, Posture] = {
     "noentry": "no-new-orders", "pause": "paused", "halt": "halted",
     "/noentry": "no-new-orders", "/pause": "paused", "/kill": "halted",
 }  # fmt: skip
-CYCLE = (
-    "unanswered halt", "nothing", "noentry", "/noentry", "/pause",
-    "late /kill", "nothing", "pause", "/kill", "halt",
+ROUNDS = (
+    "noentry", "/noentry", "nothing", "noentry", "/noentry", "pause", "/pause", "nothing", "pause", "/pause",
+    "late /kill", "nothing", "halt", "/kill", "unanswered halt", "nothing", "/kill", "halt",
+    "unanswered halt", "nothing",
 )  # fmt: skip
-"""Telegram never loosens, so what it says is never looser than what was said before."""
+"""Only a resume loosens, so nobody ever says what is looser than what was said before."""
 TEMPTED_EVERY = 4
 """In one round of so many the silence lasts until the strategist saw a trade that it was not allowed."""
 TEMPTED_LIMIT_S = 120
@@ -154,7 +155,7 @@ def test_a_posture_outlives_twenty_deaths_and_would_have_traded(
 ) -> None:
     caplog.set_level("INFO", logger=figures.name)
     trial = begin(house)
-    for word in CYCLE * 2:
+    for word in ROUNDS:
         trial.round(word)
     assert run(laggard, ["resume", "--yes", "--reason", "the proof is over"]) == 0
 
