@@ -251,17 +251,18 @@ def test_a_refused_token_stops_nothing_for_good(tmp_path: Path) -> None:
 
 
 def test_the_pace_outlives_a_restart(tmp_path: Path) -> None:
+    # At this speed an answer has a real second: one that is late would be sent and counted again.
     async def play() -> None:
         sent = 0
-        async with stage(tmp_path) as here:
+        async with stage(tmp_path, answer_s=20) as here:
             for number in range(12):
                 here.put(f"{number}", chat=GROUP)
             await here.until(lambda: len(here.texts(GROUP)) == 12, 60)
             sent = len(here.api.requests)
-        async with stage(tmp_path) as here:
+        async with stage(tmp_path, answer_s=20) as here:
             for number in range(12, 22):
                 here.put(f"{number}", chat=GROUP)
-            await here.until(lambda: len(here.texts(GROUP)) == 20 - sent)
+            await here.until(lambda: len(here.texts(GROUP)) >= 20 - sent)
             began_ns = here.process.clock.mono_ns()
             await here.until(lambda: len(here.texts(GROUP)) == 10, 90)
             assert here.process.clock.mono_ns() - began_ns > 20 * SECOND
