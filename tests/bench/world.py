@@ -311,8 +311,8 @@ class World:
 
 
 def _settled_ns(fired: Fired) -> int:
-    """When no more is to be expected of a tick."""
-    return fired.arrived_ns[-1] + DOUBLES_NS if fired.arrived_ns else fired.sent_ns + LOST_NS
+    """When no more is heeded of a tick: also who doubles without end lets it end."""
+    return fired.arrived_ns[0] + DOUBLES_NS if fired.arrived_ns else fired.sent_ns + LOST_NS
 
 
 def raise_priority() -> str:
