@@ -43,6 +43,8 @@ GRACE_TRIES = 3
 """After so many tries without an answer a /kill also leaves its mark for the executor's next start."""
 FLATTEN_NS = 10 * SECOND
 _DONE = "Done"
+IN_VAIN = ("NOT DONE", "Refused", "UNKNOWN", "FAILED")
+"""How an answer begins where acting came to nothing, or nobody knows to what."""
 _STARTING = "unknown-command"
 """What a process answers that has opened its socket and not yet its journal."""
 

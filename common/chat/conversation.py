@@ -36,6 +36,8 @@ from common.units import SECOND
 MAX_READING = 16
 """Reading commands that may be worked on at once; one more is told to wait."""
 _REMEMBERED = 10_000
+CARRIED_OUT = ("confirmed", "late", "said twice", "resumed")
+"""How a command comes to be acted on: with it and a colon begins the result of its update."""
 READ_LIMIT_S = 20.0
 REDUCES, READS, ADDS = range(3)
 PROGRAMS = tuple(role for role in ROLES if role != SIMULATED)

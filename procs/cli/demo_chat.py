@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from common.chat.account import Account, read_account
+from common.chat.acting import IN_VAIN
 from common.chat.bot_api import ApiError, BotApi, Flooded, OtherPoller, Unreachable
+from common.chat.conversation import CARRIED_OUT
 from common.chat.updates import arrival_of
 from common.chat.verification import verify
 from common.core.remote.authority import judge
@@ -34,10 +36,6 @@ LOOK_LIMIT_S = 4.0
 SAY_LIMIT_S = 5.0
 CATCH_UP_S = 5.0
 """At the end the messages that wait get so long; trading goes on meanwhile and may bring new ones."""
-_CARRIED_OUT = ("confirmed", "late", "said twice", "resumed")
-"""How a command came to be acted on: the first word of such an update's result, a colon after it."""
-_IN_VAIN = ("NOT DONE", "Refused", "UNKNOWN", "FAILED")
-"""How the answer begins where acting came to nothing, or nobody knows to what."""
 _UNDELIVERED = ("waiting", "sending", "refused", "left out", "in doubt")
 
 
@@ -104,8 +102,8 @@ class Chat:
             "undelivered": undelivered,
             "updates_heard": tally.results.total(),
             "commands_answered": tally.results["answered"],
-            "commands_obeyed": sum(count for said, count in carried_out if not said.startswith(_IN_VAIN)),
-            "commands_failed": sum(count for said, count in carried_out if said.startswith(_IN_VAIN)),
+            "commands_obeyed": sum(count for said, count in carried_out if not said.startswith(IN_VAIN)),
+            "commands_failed": sum(count for said, count in carried_out if said.startswith(IN_VAIN)),
         }
 
     def _tally(self, state_dir: Path) -> ChatTally:
@@ -206,6 +204,6 @@ def _carried_out(tally: ChatTally) -> list[tuple[str, int]]:
     found = []
     for result, count in tally.results.items():
         how, colon, said = result.partition(": ")
-        if colon and how in _CARRIED_OUT:
+        if colon and how in CARRIED_OUT:
             found.append((said, count))
     return found
