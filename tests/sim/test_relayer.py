@@ -49,6 +49,7 @@ from common.sim.evm.relayer_faults import (
     StaleNonce,
     quota,
 )
+from common.sim.evm.relayer_records import FAILED, Lives, Record
 from common.sim.trading.contracts import DEPOSIT_FACTORY
 from relay_stage import BUILDER, NONCE, REVERTING, plant_counters, running_node
 
@@ -644,3 +645,24 @@ async def test_a_node_that_is_gone_is_a_fault_of_the_relayer() -> None:
         await on.node.stop()
         status, told = await on.submit()
         assert (status, "could not be asked" in told["error"]) == (500, True)
+
+
+async def test_an_action_that_is_being_sent_is_neither_failed_nor_over() -> None:
+    gate = asyncio.Event()
+
+    class SlowNode:
+        async def call(self, _method: str, *_parameters: object) -> str:
+            await gate.wait()
+            return "0x" + "ab" * 32
+
+    lives = Lives(SlowNode(), RELAY)  # type: ignore[arg-type]
+    body = json.dumps(safe_body()).encode()
+    record = Record("one", "customer", read_action(body, RELAY), 0, life=Life(course="held"))
+    sending = asyncio.ensure_future(lives.release(record))
+    await asyncio.sleep(0)
+    await lives.step(record)
+    assert record.state != FAILED
+    assert await lives.is_open(record)
+    gate.set()
+    await sending
+    assert not record.waits
