@@ -20,6 +20,8 @@ from procs.cli.configuration import load_config
 from procs.cli.stack import ROOT, own_stack, prepare
 
 NAME = "laggard.service"
+FORMER_STATE = Path("/var/lib/laggard")
+"""Where a service kept a state of its own, apart from that of `laggard up`."""
 SYSTEM_DIR = Path("/etc/systemd/system")
 FIRST_LINE = "# Written by `laggard service install"
 TEMPLATES = Path(__file__).resolve().parents[1] / "service"
@@ -78,6 +80,12 @@ def install(of_user: bool, run_as: str | None, live: bool, config_file: Path | N
     if file.exists() and not file.read_text(errors="replace").startswith(FIRST_LINE):
         click.echo(f"{file} is not laggard's; nothing was changed. Move it aside yourself", err=True)
         return 1
+    if not of_user and FORMER_STATE.exists() and found.state_dir != FORMER_STATE:
+        raise DependencyMissing(
+            f"{FORMER_STATE} holds journal and postures of a service installed by an earlier version, and this "
+            f"one would begin without them: move it to {found.state_dir}, owned by {found.user}, or name it in "
+            "paths.state_dir; where it is of no more use, move it aside"
+        )
     text = unit(found, of_user=of_user)
     stack = own_stack()
     try:

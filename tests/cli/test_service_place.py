@@ -37,6 +37,7 @@ def furnish(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pwd, "getpwnam", lambda name: moved if name == "nobody" else real(name))
     monkeypatch.setattr(service, "own_stack", lambda: Stack(place / "checkout" / "supervisord.conf"))
     monkeypatch.setattr(service, "SYSTEM_DIR", place / "system")
+    monkeypatch.setattr(service, "FORMER_STATE", place / "former")
     for name in ("LAGGARD_CONFIG", "LAGGARD_STATE_DIR", "SUDO_USER"):
         monkeypatch.delenv(name, raising=False)
 
@@ -100,3 +101,15 @@ def test_a_users_own_service_asks_for_no_credential(place: Path, capsys: pytest.
     options = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("#")]
     assert "SyslogIdentifier=laggard" in options
     assert not any(line.startswith("LoadCredential") for line in options)
+
+
+@ROOT_ONLY
+def test_a_service_that_had_a_state_of_its_own_is_not_begun_without_it(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "former").mkdir()
+    assert run(laggard, ["service", "install", "--run-as", "nobody"]) == 69
+    assert f"move it to {place}/home/.local/state/laggard" in capsys.readouterr().err
+    assert not (place / "system").exists()
+    (place / "former").rmdir()
+    assert run(laggard, ["service", "install", "--run-as", "nobody"]) == 0
