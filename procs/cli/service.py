@@ -82,9 +82,9 @@ def install(of_user: bool, run_as: str | None, live: bool, config_file: Path | N
         return 1
     if not of_user and FORMER_STATE.exists() and found.state_dir != FORMER_STATE:
         raise DependencyMissing(
-            f"{FORMER_STATE} holds journal and postures of a service installed by an earlier version, and this "
-            f"one would begin without them: move it to {found.state_dir}, owned by {found.user}, or name it in "
-            "paths.state_dir; where it is of no more use, move it aside"
+            f"{FORMER_STATE} holds journal and postures of a service installed by an earlier version, and "
+            f"this one would begin without them: move it to {found.state_dir}, owned by {found.user}, or "
+            "name it in paths.state_dir; where it is of no more use, move it aside"
         )
     text = unit(found, of_user=of_user)
     stack = own_stack()
