@@ -1,6 +1,7 @@
 """``laggard backtest`` says what it found, how wide that is, and when it is flattered."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,9 @@ def test_every_study_tells_what_a_tape_lacks(
     monkeypatch.chdir(tmp_path)
     run(laggard, [*command, str(taped), "-q"])
     assert "hole: books after number 40, 3 messages" in capsys.readouterr().err
+    if command[0] == "report":
+        page = (tmp_path / "page.html").read_text()
+        assert re.search(r"known to be missing.{0,80}3 messages", page, re.DOTALL)
 
 
 def test_an_export_of_a_torn_tape_still_says_so(
